@@ -1,0 +1,54 @@
+# The one door. `make demo` and `make test` need Debian 12, Python 3.11, cc and root; they make
+# their own environment in .venv and install the Debian packages that they use.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+
+# Debian package -> a file it brings; only what is missing is installed.
+DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
+               iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc
+DEBIAN_DEMO := $(DEBIAN_TEST)
+
+.PHONY: help demo test check bench format clean debian
+
+help: ## Show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+$(STAMP): pyproject.toml
+	$(PYTHON) -m venv $(VENV) || { apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	touch $@
+
+debian:
+	@missing=""; for p in $(DEBIAN_TEST); do [ -e "$${p#*:}" ] || missing="$$missing $${p%%:*}"; done; \
+	if [ -n "$$missing" ]; then \
+	    echo "installing Debian packages:$$missing"; \
+	    apt-get update -q >/dev/null && \
+	    DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $$missing >/dev/null; \
+	fi
+
+demo: $(STAMP) debian ## Start everything and show the main job
+	$(BIN)/ipledger demo
+
+test: $(STAMP) debian ## Run all tests, on real servers and real plugins
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+check: $(STAMP) ## Format, lint, types, import layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## Rewrite the sources in the house format
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMP) debian ## Measure, side by side with peers
+	$(BIN)/python bench/engine.py
+	$(BIN)/python bench/add.py
+
+clean: ## Remove the environment and all caches
+	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

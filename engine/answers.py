@@ -1,0 +1,74 @@
+"""Answers: what the engine says to a command or a query, each true at the position it names."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ipledger.engine.refusals import Refusal
+from ipledger.projections.rows import AllocationRow, PoolRow
+
+
+class Answer(msgspec.Struct, frozen=True, rename="camel", tag_field="type"):
+    """Base of all answers. The class name is the tag."""
+
+
+class Allocated(Answer, frozen=True):
+    """The interface holds these addresses, durably."""
+
+    position: str
+    allocation: AllocationRow
+
+
+class Released(Answer, frozen=True):
+    """What was asked to be freed is not held. `allocation` is what this command freed, or ''."""
+
+    position: str
+    allocation: str = ""
+
+
+class Applied(Answer, frozen=True):
+    """The resource is as asked. `outcome` is created, configured, unchanged or deleted."""
+
+    position: str
+    outcome: str
+
+
+class Refused(Answer, frozen=True):
+    """The command was turned down and changed nothing."""
+
+    position: str
+    refusal: Refusal
+
+
+class TryAgain(Answer, frozen=True):
+    """Not now: the engine is full, or has just stopped being the leader. Nothing is promised."""
+
+    message: str
+
+
+class Status(Answer, frozen=True):
+    """How the engine is. Times are RFC 3339, `queue` is the commands waiting."""
+
+    position: str
+    realm: str
+    engine: str
+    version: str
+    epoch: int
+    time: str
+    pools: int
+    allocations: int
+    queue: int
+
+
+class Page(Answer, frozen=True):
+    """A part of the rows of one read, all at one position. The last part says so."""
+
+    position: str
+    pools: tuple[PoolRow, ...] = ()
+    allocations: tuple[AllocationRow, ...] = ()
+    last: bool = True
+
+
+AnyAnswer: TypeAlias = Allocated | Released | Applied | Refused | TryAgain | Status | Page

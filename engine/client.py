@@ -1,0 +1,173 @@
+"""The typed client of the engine: commands and queries over NATS, tried again until a deadline."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+import nats.errors
+from nats.aio.client import Client as NatsClient
+
+from ipledger.engine import queries
+from ipledger.engine.answers import (
+    Allocated,
+    AnyAnswer,
+    Applied,
+    Page,
+    Refused,
+    Released,
+    Status,
+    TryAgain,
+)
+from ipledger.engine.commands import (
+    Allocate,
+    AnyCommand,
+    ApplyPool,
+    DeletePool,
+    Release,
+    ReleaseAllocation,
+)
+from ipledger.engine.refusals import Refusal
+from ipledger.events import names
+from ipledger.events.facts import PoolSpec
+
+_ATTEMPT_TIMEOUT_S = 5.0
+_RETRY_FIRST_S = 0.02
+_RETRY_MAX_S = 1.0
+
+T = TypeVar("T", bound=AnyAnswer)
+
+_decode: Callable[[bytes], AnyAnswer] = msgspec.json.Decoder(AnyAnswer).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class EngineUnavailableError(Exception):
+    """No engine answered before the deadline. The command may have been carried out or not."""
+
+
+class RefusedError(Exception):
+    """The engine turned the request down; `refusal` says why."""
+
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+@dataclass(slots=True)
+class EngineClient:
+    """Asks the engine of a realm. Every method raises `EngineUnavailableError` and `RefusedError`.
+
+    `timeout_s` is how long a request is tried; each one may be given less.
+    """
+
+    nc: NatsClient
+    realm: str = names.REALM_DEFAULT
+    timeout_s: float = 10.0
+
+    async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
+        """Send a node's ADD."""
+        subject = names.node_command(self.realm, command.node, "allocate")
+        return await self._ask(subject, command, Allocated, timeout_s)
+
+    async def release(self, command: Release, timeout_s: float | None = None) -> Released:
+        """Send a node's DEL."""
+        subject = names.node_command(self.realm, command.node, "release")
+        return await self._ask(subject, command, Released, timeout_s)
+
+    async def apply_pool(self, spec: PoolSpec) -> Applied:
+        """Create or change a pool."""
+        return await self._admin("apply-pool", ApplyPool(pool=spec), Applied)
+
+    async def delete_pool(self, name: str) -> Applied:
+        """Delete a pool."""
+        return await self._admin("delete-pool", DeletePool(name=name), Applied)
+
+    async def release_allocation(self, command: ReleaseAllocation) -> Released:
+        """Free an allocation by name."""
+        return await self._admin("release", command, Released)
+
+    async def status(self) -> Status:
+        """How the engine is."""
+        return await self._ask(names.query(self.realm, "status"), queries.AskStatus(), Status)
+
+    async def pools(self, name: str = "") -> Page:
+        """The pools, or the one named."""
+        return await self._ask(names.query(self.realm, "pools"), queries.Pools(name=name), Page)
+
+    async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
+        """The allocations asked for, part by part, all at one position."""
+        inbox = self.nc.new_inbox()
+        subscription = await self.nc.subscribe(inbox)
+        subject = names.query(self.realm, "allocations")
+
+        async def attempt(timeout_s: float) -> AnyAnswer:
+            await self.nc.publish(subject, _encode(query), reply=inbox)
+            message = await subscription.next_msg(timeout_s)
+            if not message.data:  # the server's own answer: nobody listens on the subject
+                raise nats.errors.NoRespondersError
+            return _decode(message.data)
+
+        try:
+            page = await self._retry(attempt, Page, self.timeout_s)
+            yield page
+            while not page.last:
+                message = await subscription.next_msg(_ATTEMPT_TIMEOUT_S)
+                page = _expect(_decode(message.data), Page)
+                yield page
+        except nats.errors.TimeoutError:
+            raise EngineUnavailableError("the rest of the rows did not come") from None
+        finally:
+            with contextlib.suppress(nats.errors.Error):
+                await subscription.unsubscribe()
+
+    async def _admin(self, verb: str, command: AnyCommand, want: type[T]) -> T:
+        return await self._ask(names.admin_command(self.realm, verb), command, want)
+
+    async def _ask(
+        self, subject: str, body: msgspec.Struct, want: type[T], timeout_s: float | None = None
+    ) -> T:
+        payload = _encode(body)
+
+        async def attempt(attempt_timeout_s: float) -> AnyAnswer:
+            message = await self.nc.request(subject, payload, timeout=attempt_timeout_s)
+            return _decode(message.data)
+
+        return await self._retry(attempt, want, self.timeout_s if timeout_s is None else timeout_s)
+
+    async def _retry(
+        self, attempt: Callable[[float], Awaitable[AnyAnswer]], want: type[T], timeout_s: float
+    ) -> T:
+        """Try until an engine answers for certain; sent twice, a command does nothing twice."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + timeout_s
+        delay_s = _RETRY_FIRST_S
+        why = "no time was given"
+        while (left_s := deadline - clock()) > 0:
+            try:
+                answer = await attempt(min(left_s, _ATTEMPT_TIMEOUT_S))
+            except nats.errors.NoRespondersError:
+                why = f"no engine serves realm {self.realm!r}"
+            except (TimeoutError, nats.errors.TimeoutError):
+                why = "the engine did not answer"
+            except nats.errors.Error as error:
+                why = f"NATS cannot be reached ({error!r})"
+            else:
+                if not isinstance(answer, TryAgain):
+                    return _expect(answer, want)
+                why = answer.message
+            left_s = deadline - clock()
+            await asyncio.sleep(max(0.0, min(delay_s * random.uniform(0.5, 1.5), left_s)))
+            delay_s = min(delay_s * 2, _RETRY_MAX_S)
+        raise EngineUnavailableError(f"{why}, tried for {timeout_s:g} s")
+
+
+def _expect(answer: AnyAnswer, want: type[T]) -> T:
+    if isinstance(answer, Refused):
+        raise RefusedError(answer.refusal)
+    assert isinstance(answer, want), f"an engine of another release answered {answer!r}"
+    return answer

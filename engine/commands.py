@@ -1,0 +1,93 @@
+"""Commands: what the engine can be asked to do, imperative, with all that deciding needs.
+
+Commands come from outside, so unknown fields and values out of bounds are refused when they are
+decoded. `node` is never read from a payload that came over NATS: the service fills it in from
+the subject (DESIGN section 6).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from ipledger.events.facts import Pod, PoolSpec
+
+ContainerId: TypeAlias = Annotated[
+    str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$", max_length=128)
+]
+"""A CNI container id (CNI specification, CNI_CONTAINERID)."""
+
+Interface: TypeAlias = Annotated[
+    str, Meta(pattern=r"^(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]+$", max_length=15)
+]
+"""A Linux interface name (dev_valid_name in the kernel; IFNAMSIZ less its NUL)."""
+
+Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=253)]
+_Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
+
+
+class Command(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """Base of all commands."""
+
+
+class Allocate(Command, frozen=True):
+    """Give an interface of a pod its addresses; the same ones if it has them already.
+
+    `default_*_pools` are the pools named in the CNI configuration. `asked` is when the agent
+    was asked, in microseconds since the Unix epoch by its clock.
+    """
+
+    pod: Pod
+    sandbox: ContainerId
+    interface: Interface
+    node: str = ""
+    network: _Text = ""
+    default_ipv4_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv4Pools")
+    default_ipv6_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv6Pools")
+    clean_gateway: bool = False
+    traceparent: _Text = ""
+    asked: int = 0
+
+
+class Release(Command, frozen=True):
+    """A CNI DEL: the attachment is over. Frees only what this very sandbox holds.
+
+    `fence` is set when an ADD for the attachment may still be on its way: then it is recorded,
+    so that the ADD is refused when it comes.
+    """
+
+    sandbox: ContainerId
+    interface: Interface
+    node: str = ""
+    fence: bool = True
+    traceparent: _Text = ""
+
+
+class ReleaseAllocation(Command, frozen=True):
+    """An operator frees an allocation by name; with `sandbox`, only if it still has that one."""
+
+    allocation: Name
+    sandbox: str = ""
+    evidence: _Text = ""
+
+
+class ApplyPool(Command, frozen=True):
+    """Make a pool be like this: create it, change it, or find it so already.
+
+    An `ip_version` of 0 in the specification means: derive it from the subnet.
+    """
+
+    pool: PoolSpec
+
+
+class DeletePool(Command, frozen=True):
+    """Delete a pool that holds no address."""
+
+    name: Name
+
+
+AnyCommand: TypeAlias = Allocate | Release | ReleaseAllocation | ApplyPool | DeletePool

@@ -1,0 +1,208 @@
+"""The commit loop: group commit (DESIGN section 2, idea 3).
+
+All commands that arrived while the last commit was on its way are decided one after another
+against the speculative state and leave as one commit; each is answered when it is acknowledged.
+Reads wait in the same queue, so that no answer ever tells of an event that is not durable.
+One commit is in flight. An append that is refused means that another engine leads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, TypeAlias
+
+from ipledger.engine.answers import (
+    Allocated,
+    AnyAnswer,
+    Applied,
+    Refused,
+    Released,
+    TryAgain,
+)
+from ipledger.engine.commands import Allocate, AnyCommand, ApplyPool, DeletePool, Release
+from ipledger.engine.decide import Decision, decide
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events import commit
+from ipledger.events.log import Appended, Log
+from ipledger.events.types import AddressesReleased, LeadershipTaken, PoolCreated, PoolUpdated
+from ipledger.projections.fold import Fold
+from ipledger.projections.rows import allocation_row
+from ipledger.projections.state import Moment, State, evolve
+
+QUEUE_MAX = 16_384
+"""Requests that may wait; one more is answered "try again" at once."""
+
+Look: TypeAlias = Callable[[State], object]
+"""A read: evaluated in its turn, answered once everything before it is durable."""
+
+Reply: TypeAlias = Callable[[Any], Awaitable[None]]
+"""Takes the answer to a command, what a look returned, or `TryAgain`."""
+
+
+class Request(NamedTuple):
+    """Something asked of the engine, and where the answer goes."""
+
+    work: AnyCommand | Look
+    reply: Reply
+
+
+_OUTCOMES: dict[type[object], str] = {
+    PoolCreated: "created",
+    PoolUpdated: "configured",
+    type(None): "unchanged",
+}
+
+
+@dataclass(slots=True)
+class _Batch:
+    time: int
+    events: list[bytes] = field(default_factory=list[bytes])
+    size: int = commit.ENVELOPE_BYTES_MAX
+    answers: list[tuple[Reply, object]] = field(default_factory=list[tuple[Reply, object]])
+    traceparent: str = ""
+
+
+class DeposedError(Exception):
+    """Another engine has appended to the log: this one no longer leads."""
+
+
+class CommitLoop:
+    """Decides and commits the requests of one term of leadership.
+
+    `fold` is at the end of the log; this object alone moves it on. `clock` tells microseconds
+    since the Unix epoch.
+    """
+
+    def __init__(
+        self, log: Log, fold: Fold, clock: Callable[[], int], queue_max: int = QUEUE_MAX
+    ) -> None:
+        self._log = log
+        self._fold = fold
+        self._clock = clock
+        self._queue_max = queue_max
+        self._waiting: deque[Request] = deque()
+        self._wake = asyncio.Event()
+        self._stopping = False
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait to be decided."""
+        return len(self._waiting)
+
+    def submit(self, request: Request) -> bool:
+        """Queue a request. False when the queue is full or closing: it will not be answered."""
+        if self._stopping or len(self._waiting) >= self._queue_max:
+            return False
+        self._waiting.append(request)
+        self._wake.set()
+        return True
+
+    def stop(self) -> None:
+        """Take no more requests; `run` returns when those that wait are answered."""
+        self._stopping = True
+        self._wake.set()
+
+    async def take_leadership(self, engine: str, version: str) -> None:
+        """Open the term with the next epoch. Raises `DeposedError` if another engine was first."""
+        batch = _Batch(self._now())
+        event = LeadershipTaken(epoch=self._fold.state.epoch + 1, engine=engine, version=version)
+        self._evolve(batch, Decision((event,)), [commit.encode_event(event)])
+        await self._commit(batch)
+
+    async def run(self) -> None:
+        """Serve until `stop`, or raise `DeposedError`. Whoever still waits then may try again."""
+        try:
+            while True:
+                if self._waiting:
+                    await self._serve(self._decide_waiting())
+                elif self._stopping:
+                    return
+                else:
+                    self._wake.clear()
+                    await self._wake.wait()
+        finally:
+            self._stopping = True
+            while self._waiting:
+                await self._waiting.popleft().reply(TryAgain("the engine stops leading"))
+
+    async def _serve(self, batch: _Batch) -> None:
+        try:
+            if batch.events:
+                await self._commit(batch)
+        except BaseException:
+            for reply, _ in batch.answers:
+                await reply(TryAgain("the commit was not acknowledged"))
+            raise
+        for reply, answer in batch.answers:
+            await reply(answer)
+
+    def _now(self) -> int:
+        return max(self._clock(), self._fold.time)
+
+    def _decide_waiting(self) -> _Batch:
+        """Decide what waits, as much as fits one commit; the state is then speculative."""
+        batch = _Batch(self._now())
+        state = self._fold.state
+        while self._waiting:
+            request = self._waiting.popleft()
+            if callable(request.work):
+                batch.answers.append((request.reply, request.work(state)))
+                continue
+            decision = decide(state, request.work, batch.time)
+            encoded = [commit.encode_event(event) for event in decision.events]
+            size = batch.size + sum(len(event) + 1 for event in encoded)
+            if size > self._log.payload_bytes_max:
+                if batch.events:
+                    self._waiting.appendleft(request)
+                    break
+                decision, encoded = _too_large(size), []
+            self._evolve(batch, decision, encoded)
+            answer = _answer(state, request.work, decision)
+            batch.answers.append((request.reply, answer))
+        return batch
+
+    def _evolve(self, batch: _Batch, decision: Decision, encoded: list[bytes]) -> None:
+        for event, payload in zip(decision.events, encoded, strict=True):
+            at = Moment(self._fold.sequence + 1, len(batch.events), batch.time)
+            evolve(self._fold.state, event, at)
+            batch.events.append(payload)
+            batch.size += len(payload) + 1
+            batch.traceparent = batch.traceparent or getattr(event, "traceparent", "")
+
+    async def _commit(self, batch: _Batch) -> None:
+        fold = self._fold
+        payload = commit.encode(fold.state.epoch, batch.time, fold.hash, batch.events)
+        outcome = await self._log.append(
+            payload, after=fold.sequence, traceparent=batch.traceparent
+        )
+        if not isinstance(outcome, Appended):
+            raise DeposedError(f"the log went on to {outcome.last}, behind {fold.sequence}")
+        fold.advance(outcome.sequence, commit.digest(payload), batch.time)
+
+
+def _too_large(size: int) -> Decision:
+    message = f"the command needs a commit of {size} bytes, more than the server takes"
+    return Decision((), Refusal(Reason.BAD_REQUEST, message))
+
+
+def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
+    """What to say to a command once its events are durable, from the state behind them."""
+    position = str(state.position)
+    if decision.refusal is not None:
+        return Refused(position, decision.refusal)
+    if isinstance(command, Allocate):
+        held = state.allocations.of((command.pod.uid, command.interface))
+        assert held is not None, "an ADD that was not refused has its addresses"
+        return Allocated(position, allocation_row(held))
+    event = decision.events[0] if decision.events else None
+    match command:
+        case ApplyPool():
+            return Applied(position, _OUTCOMES[type(event)])
+        case DeletePool():
+            return Applied(position, "deleted")
+        case Release() | _:
+            freed = event.allocation if isinstance(event, AddressesReleased) else ""
+            return Released(position, freed)

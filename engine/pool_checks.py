@@ -1,0 +1,142 @@
+"""The checks on a pool's specification by itself; what it may not share is in `pools`.
+
+The rules are Spiderpool's (validating webhook of SpiderIPPool), so that a manifest is accepted
+here exactly if it is accepted there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+
+import msgspec
+from netaddr import AddrFormatError, IPNetwork
+
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.addresses import parse_ip
+from ipledger.events.facts import PoolSpec
+from ipledger.projections.ranges import Interval, contains, network, parse_range, usable
+
+_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+_NAME_MAX = 253
+_DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
+
+
+def invalid(field: str, value: object, what: str) -> Refusal:
+    """A refusal that names field and value."""
+    return Refusal(Reason.INVALID_FIELD, f"{field}: {value!r} {what}", field, str(value))
+
+
+def checked(spec: PoolSpec) -> PoolSpec | Refusal:
+    """The specification with its IP version filled in, or what is wrong with it."""
+    if not _DNS_SUBDOMAIN.fullmatch(spec.name) or len(spec.name) > _NAME_MAX:
+        return invalid("metadata.name", spec.name, "is not a DNS subdomain name")
+    ip_version = _subnet_version(spec.subnet)
+    if isinstance(ip_version, Refusal):
+        return ip_version
+    if spec.ip_version not in (0, ip_version):
+        what = f"does not fit spec.subnet {spec.subnet} (IPv{ip_version})"
+        return invalid("spec.ipVersion", spec.ip_version, what)
+    spec = msgspec.structs.replace(spec, ip_version=ip_version)
+    return next(_faults(spec), spec)
+
+
+def _faults(spec: PoolSpec) -> Iterator[Refusal]:
+    subnet = network(spec.subnet)
+    yield from _range_faults(spec, "spec.ips", spec.ips, subnet)
+    yield from _range_faults(spec, "spec.excludeIPs", spec.exclude_ips, subnet)
+    if spec.gateway:
+        yield from _gateway_faults(spec, subnet)
+    yield from _route_faults(spec, subnet)
+
+
+def _subnet_version(cidr: str) -> int | Refusal:
+    field = "spec.subnet"
+    if not cidr:
+        return invalid(field, cidr, "is required, such as 10.6.0.0/16")
+    address, slash, length = cidr.partition("/")
+    try:
+        ip_version, _ = parse_ip(address)
+        net = IPNetwork(cidr)
+    except (ValueError, AddrFormatError):
+        return invalid(field, cidr, "is not a prefix; write it as 10.6.0.0/16 or fd00::/64")
+    if not slash or not length.isdecimal():
+        return invalid(field, cidr, "has no prefix length; write it as 10.6.0.0/16 or fd00::/64")
+    if str(net.cidr) != cidr:
+        return invalid(field, cidr, f"is not in canonical form, please change it to {net.cidr}")
+    return ip_version
+
+
+def _range_faults(
+    spec: PoolSpec, field: str, texts: tuple[str, ...], subnet: Interval
+) -> Iterator[Refusal]:
+    seen: list[tuple[Interval, str]] = []
+    for index, text in enumerate(texts):
+        at = f"{field}[{index}]"
+        try:
+            first, last = parse_range(text, spec.ip_version)
+        except ValueError:
+            yield invalid(at, text, _range_hint(text, spec.ip_version))
+            return
+        if first < subnet[0] or last > subnet[1]:
+            yield invalid(at, text, f"is not inside spec.subnet {spec.subnet}")
+            return
+        seen.append(((first, last), text))
+    seen.sort()
+    for (left, left_text), (right, right_text) in pairwise(seen):
+        if right[0] <= left[1]:
+            yield invalid(field, right_text, f"overlaps with {left_text!r}")
+            return
+
+
+def _range_hint(text: str, ip_version: int) -> str:
+    if "/" in text:
+        return "is a prefix; write a single address or a range first-last"
+    try:
+        parse_range(text, 10 - ip_version)
+    except ValueError as error:
+        if "reversed" in str(error):
+            return "is reversed: its first address is above its last"
+    else:
+        return f"is not IPv{ip_version}, as spec.subnet is"
+    return f"is not an IPv{ip_version} address or range first-last (without spaces)"
+
+
+def _gateway_faults(spec: PoolSpec, subnet: Interval) -> Iterator[Refusal]:
+    field, text = "spec.gateway", spec.gateway
+    gateway = _ip_inside(text, spec.ip_version, subnet)
+    if gateway is None:
+        yield invalid(field, text, f"is not an address inside spec.subnet {spec.subnet}")
+    elif contains(usable(spec), gateway):
+        yield invalid(
+            field, text, "is also in spec.ips: remove it there or add it to spec.excludeIPs"
+        )
+
+
+def _route_faults(spec: PoolSpec, subnet: Interval) -> Iterator[Refusal]:
+    seen: set[str] = set()
+    for index, route in enumerate(spec.routes):
+        at = f"spec.routes[{index}]"
+        ip_version = _subnet_version(route.dst)
+        if isinstance(ip_version, Refusal):
+            what = ip_version.message.partition(f"{route.dst!r} ")[2]
+            yield invalid(f"{at}.dst", route.dst, what)
+        elif ip_version != spec.ip_version:
+            yield invalid(f"{at}.dst", route.dst, f"is not IPv{spec.ip_version}, as spec.subnet is")
+        elif route.dst in _DEFAULT_ROUTES:
+            yield invalid(f"{at}.dst", route.dst, "is the default route: set spec.gateway instead")
+        elif route.dst in seen:
+            yield invalid(f"{at}.dst", route.dst, "is there twice")
+        elif _ip_inside(route.gw, spec.ip_version, subnet) is None:
+            what = f"is not an address inside spec.subnet {spec.subnet}"
+            yield invalid(f"{at}.gw", route.gw, what)
+        seen.add(route.dst)
+
+
+def _ip_inside(text: str, ip_version: int, subnet: Interval) -> int | None:
+    try:
+        version, value = parse_ip(text)
+    except ValueError:
+        return None
+    return value if version == ip_version and subnet[0] <= value <= subnet[1] else None

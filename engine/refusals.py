@@ -1,0 +1,54 @@
+"""Refusals: every reason for which a command may be turned down, one per rule."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from ipledger.events.facts import Candidate
+
+
+class Reason(StrEnum):
+    """Why a command was refused. Mapped to CNI error codes in `cni.errors`."""
+
+    BAD_REQUEST = "BadRequest"
+    """The command cannot be read, or a field of it is out of bounds."""
+    INVALID_FIELD = "InvalidField"
+    """A field of a pool breaks a rule by itself."""
+    FIELD_IMMUTABLE = "FieldImmutable"
+    """A field that cannot change after creation would."""
+    POOL_OVERLAP = "PoolOverlap"
+    """The pool would share addresses or half a prefix with another (invariant 3)."""
+    ADDRESS_IN_USE = "AddressInUse"
+    """The change would take a held address out of its pool (invariant 3)."""
+    POOL_IN_USE = "PoolInUse"
+    """The pool to be deleted still has held addresses (invariant 3)."""
+    POOL_UNKNOWN = "PoolUnknown"
+    """A pool is named that does not exist."""
+    NO_POOL_SELECTED = "NoPoolSelected"
+    """No rule names a pool, and there is no default pool."""
+    NO_POOL_FITS = "NoPoolFits"
+    """Pools were selected, but none may serve this interface."""
+    POOL_EXHAUSTED = "PoolExhausted"
+    """Every pool that may serve this interface has all its addresses in use."""
+    ATTACHMENT_ENDED = "AttachmentEnded"
+    """A DEL for this sandbox and interface came before this ADD (DESIGN section 7)."""
+    SANDBOX_TAKEN = "SandboxTaken"
+    """The sandbox and interface already belong to another pod's allocation."""
+    OTHER_NODE = "OtherNode"
+    """The allocation belongs to another node."""
+    ALLOCATION_UNKNOWN = "AllocationUnknown"
+    """No live allocation has that id (invariant 7)."""
+    SANDBOX_CHANGED = "SandboxChanged"
+    """The allocation has gone on to another sandbox than the one the releaser saw (idea 5)."""
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """A refusal: its reason, a sentence for a person, and the field and value at fault."""
+
+    reason: Reason
+    message: str
+    field: str = ""
+    value: str = ""
+    decision: tuple[Candidate, ...] = ()

@@ -1,0 +1,49 @@
+"""Deciding a release: it names what it means, and a stale one changes nothing (idea 5)."""
+
+from __future__ import annotations
+
+from ipledger.engine.commands import Release, ReleaseAllocation
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.types import AddressesReleased, AnyEvent, AttachmentDeleted, ReleaseReason
+from ipledger.projections.state import State
+
+
+def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
+    """A DEL: free what this very sandbox holds on this very node, else nothing. Never refused."""
+    attachment = (command.sandbox, command.interface)
+    held = state.allocations.at(attachment)
+    if held is not None and held.node == command.node:
+        return (
+            AddressesReleased(
+                allocation=held.id,
+                sandbox=held.sandbox,
+                reason=ReleaseReason.CNI_DEL,
+                traceparent=command.traceparent,
+            ),
+        )
+    if held is None and command.fence and state.ended.ended_at(attachment, now) is None:
+        return (
+            AttachmentDeleted(
+                sandbox=command.sandbox, interface=command.interface, node=command.node
+            ),
+        )
+    return ()
+
+
+def release_allocation(state: State, command: ReleaseAllocation) -> tuple[AnyEvent, ...] | Refusal:
+    """An operator's release of one allocation that is live and still what the operator saw."""
+    held = state.allocations.get(command.allocation)
+    if held is None:
+        message = f"no live allocation {command.allocation!r}"
+        return Refusal(Reason.ALLOCATION_UNKNOWN, message, "allocation", command.allocation)
+    if command.sandbox and command.sandbox != held.sandbox:
+        message = f"allocation {held.id} now has sandbox {held.sandbox}"
+        return Refusal(Reason.SANDBOX_CHANGED, message, "sandbox", command.sandbox)
+    return (
+        AddressesReleased(
+            allocation=held.id,
+            sandbox=held.sandbox,
+            reason=ReleaseReason.OPERATOR,
+            evidence=command.evidence,
+        ),
+    )

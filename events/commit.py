@@ -1,0 +1,76 @@
+"""A commit: one message of the log, holding one or more events and the hash of the one before.
+
+The hash is over the bytes as stored, never over a re-encoding (DESIGN section 5).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+import msgspec
+
+from ipledger.events.clock import format_time
+from ipledger.events.types import AnyEvent
+
+FORMAT = 1
+GENESIS = "0" * 64
+"""`prev` of the first commit."""
+
+
+class Commit(msgspec.Struct, frozen=True, gc=False):
+    """A decoded commit. `time` is RFC 3339; it never goes backwards along the log."""
+
+    v: int
+    epoch: int
+    time: str
+    prev: str
+    events: tuple[AnyEvent, ...]
+
+
+class _Envelope(msgspec.Struct, frozen=True, gc=False):
+    v: int
+    epoch: int
+    time: str
+    prev: str
+    events: tuple[msgspec.Raw, ...]
+
+
+class UnreadableCommitError(ValueError):
+    """A stored payload is not a commit this release understands."""
+
+
+_decoder = msgspec.json.Decoder(Commit)
+_encoder = msgspec.json.Encoder()
+ENVELOPE_BYTES_MAX = 512
+"""No envelope without its events is longer than this."""
+
+
+def digest(payload: bytes) -> str:
+    """The hash of a stored payload: lower-case hex SHA-256."""
+    return hashlib.sha256(payload).hexdigest()
+
+
+def encode_event(event: AnyEvent) -> bytes:
+    """One event as it will stand in a commit; a commit's size is the sum of these."""
+    return _encoder.encode(event)
+
+
+def encode(epoch: int, time_micros: int, prev: str, events: Iterable[bytes]) -> bytes:
+    """The payload of a commit of events that `encode_event` encoded."""
+    raw = tuple(msgspec.Raw(event) for event in events)
+    assert raw, "a commit holds at least one event"
+    return _encoder.encode(_Envelope(FORMAT, epoch, format_time(time_micros), prev, raw))
+
+
+def decode(payload: bytes) -> Commit:
+    """Read a stored payload. Raises `UnreadableCommitError` on unknown events and formats."""
+    try:
+        commit = _decoder.decode(payload)
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        raise UnreadableCommitError(str(error)) from error
+    if commit.v != FORMAT:
+        raise UnreadableCommitError(f"format v{commit.v} is newer than this release (v{FORMAT})")
+    if not commit.events:
+        raise UnreadableCommitError("a commit without events")
+    return commit

@@ -1,0 +1,68 @@
+"""The log port: what ipledger needs of an append-only log, whoever keeps it.
+
+Two implementations, held to one contract test (tests/contract/test_log.py): `jetstream` and
+`memory`. Sequences start at 1 and rise by one; a log never changes or drops an entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+
+class Entry(NamedTuple):
+    """A stored commit: its stream sequence and the bytes as stored."""
+
+    sequence: int
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The payload is durable at `sequence`."""
+
+    sequence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """The payload was not appended and never will be: the log had gone on to `last`."""
+
+    last: int
+
+
+class LogUnavailableError(Exception):
+    """The log could not be read just now; trying again later may succeed."""
+
+
+class Log(Protocol):
+    """An append-only log with fencing by expected sequence (DESIGN section 2, idea 4)."""
+
+    @property
+    def payload_bytes_max(self) -> int:
+        """The longest payload that `append` takes."""
+        ...
+
+    async def append(
+        self, payload: bytes, *, after: int, traceparent: str = ""
+    ) -> Appended | Conflict:
+        """Append `payload` as the entry next to `after`, durably, or find that this cannot be.
+
+        Returns only when the outcome is certain: a lost answer is resolved by sending the same
+        bytes again. Appending the same payload after the same sequence again is answered with
+        the sequence it has.
+        """
+        ...
+
+    async def last(self) -> int:
+        """The sequence of the last entry, 0 when there is none."""
+        ...
+
+    def read(self, after: int) -> AsyncIterator[Entry]:
+        """The entries behind `after`, up to the last one at the time of the call."""
+        ...
+
+    def follow(self, after: int) -> AsyncIterator[Entry]:
+        """The entries behind `after`, and then each new one as it comes, without end."""
+        ...

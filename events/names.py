@@ -1,0 +1,58 @@
+"""Names of streams and subjects of a realm (DESIGN sections 5 and 6)."""
+
+from __future__ import annotations
+
+import re
+
+REALM_DEFAULT = "default"
+
+_REALM = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
+_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+
+
+def check_realm(realm: str) -> str:
+    """Return `realm`, or raise `ValueError` if it cannot stand in a subject."""
+    if not _REALM.fullmatch(realm):
+        raise ValueError(f"realm {realm!r}: write letters, digits and '-', 63 at most")
+    return realm
+
+
+def check_node(node: str) -> str:
+    """Return `node`, or raise `ValueError` if it is no Kubernetes node name."""
+    if not _NODE.fullmatch(node):
+        raise ValueError(f"node {node!r}: write letters, digits, '-' and '.', 253 at most")
+    return node
+
+
+def stream(realm: str) -> str:
+    """The JetStream stream that is the realm's log."""
+    return f"IPLEDGER_{realm}"
+
+
+def log_subject(realm: str) -> str:
+    """The one subject of the realm's log."""
+    return f"ipledger.{realm}.log"
+
+
+def node_command(realm: str, node: str, verb: str) -> str:
+    """The subject on which a node's agent sends a command.
+
+    >>> node_command("default", "worker-1.example.com", "allocate")
+    'ipledger.default.cmd.node.worker-1_example_com.allocate'
+    """
+    return f"ipledger.{realm}.cmd.node.{node.replace('.', '_')}.{verb}"
+
+
+def admin_command(realm: str, verb: str) -> str:
+    """The subject on which an operator sends a command."""
+    return f"ipledger.{realm}.cmd.admin.{verb}"
+
+
+def query(realm: str, verb: str) -> str:
+    """The subject on which a query is asked."""
+    return f"ipledger.{realm}.query.{verb}"
+
+
+def node_of(subject_token: str) -> str:
+    """The node's name from its token in a subject; the inverse of `node_command`."""
+    return subject_token.replace("_", ".")

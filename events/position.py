@@ -1,0 +1,30 @@
+"""A position: where an event stands in the log, `<stream sequence>.<index in its commit>`."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
+    """Ordered as the log is. The state before any event stands at `START`.
+
+    >>> str(Position(12, 3)), Position.parse("12.3") < Position(13, 0)
+    ('12.3', True)
+    """
+
+    sequence: int
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.sequence}.{self.index}"
+
+    @classmethod
+    def parse(cls, text: str) -> Position:
+        """Read `12.3`. Raises `ValueError` naming the text."""
+        sequence, dot, index = text.partition(".")
+        if not (dot and sequence.isdecimal() and index.isdecimal()):
+            raise ValueError(f"{text!r} is not a position; write <sequence>.<index>, such as 12.0")
+        return cls(int(sequence), int(index))
+
+
+START = Position(0, 0)

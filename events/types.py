@@ -1,0 +1,149 @@
+"""The events: past tense, facts only, one frozen Struct each.
+
+The class name is the tag in the log (`"type"`), so a class is never renamed and its fields
+never change meaning (DESIGN section 5): an additive field gets a default; a breaking change is
+a new class and an upcast at the read edge. `ALL` is every event ever released.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import msgspec
+
+from ipledger.events.facts import Address, Candidate, Pod, PoolSpec, Route
+
+
+class Event(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    tag_field="type",
+    omit_defaults=True,
+    gc=False,
+):
+    """Base of all events."""
+
+
+class LeadershipTaken(Event, frozen=True):
+    """An engine began to append. Epochs rise by one; `version` is the engine's release."""
+
+    epoch: int
+    engine: str
+    version: str
+
+
+class PoolCreated(Event, frozen=True):
+    """A pool exists from here on."""
+
+    pool: PoolSpec
+
+
+class PoolUpdated(Event, frozen=True):
+    """A pool has this specification from here on; addresses already held keep their terms."""
+
+    pool: PoolSpec
+
+
+class PoolDeleted(Event, frozen=True):
+    """A pool is gone. It held no address."""
+
+    name: str
+
+
+class AddressesAllocated(Event, frozen=True):
+    """An interface of a pod holds these addresses from here on, all or none.
+
+    `steps` maps the name of a step that came before (`agent`, `engine`) to its time in
+    microseconds since the Unix epoch, by the clock of the process that took it.
+    """
+
+    allocation: str
+    pod: Pod
+    node: str
+    sandbox: str
+    interface: str
+    addresses: tuple[Address, ...]
+    network: str = ""
+    routes: tuple[Route, ...] = ()
+    decision: tuple[Candidate, ...] = ()
+    traceparent: str = ""
+    steps: dict[str, int] = {}
+
+
+class AllocationRebound(Event, frozen=True):
+    """The same pod got a new sandbox and keeps its addresses; the old sandbox is over."""
+
+    allocation: str
+    sandbox: str
+    traceparent: str = ""
+
+
+class AddressesReleased(Event, frozen=True):
+    """All addresses of an allocation are free again.
+
+    `reason` is a word of `ReleaseReason`; `evidence` is what the releaser saw, for an auditor.
+    """
+
+    allocation: str
+    sandbox: str
+    reason: str
+    evidence: str = ""
+    traceparent: str = ""
+
+
+class ReleaseReason:
+    """The words `AddressesReleased.reason` may hold."""
+
+    CNI_DEL = "cni-del"
+    OPERATOR = "operator"
+
+
+class AttachmentDeleted(Event, frozen=True):
+    """A CNI DEL came for an attachment that holds nothing, and its ADD may still be on its way.
+
+    From here on an ADD for the same sandbox and interface is refused (DESIGN section 7).
+    """
+
+    sandbox: str
+    interface: str
+    node: str
+
+
+class AllocationRefused(Event, frozen=True):
+    """An interface of a pod got no address, for a reason other than the last one recorded."""
+
+    pod: Pod
+    node: str
+    sandbox: str
+    interface: str
+    reason: str
+    message: str
+    decision: tuple[Candidate, ...] = ()
+    traceparent: str = ""
+
+
+AnyEvent: TypeAlias = (
+    LeadershipTaken
+    | PoolCreated
+    | PoolUpdated
+    | PoolDeleted
+    | AddressesAllocated
+    | AllocationRebound
+    | AddressesReleased
+    | AttachmentDeleted
+    | AllocationRefused
+)
+
+ALL: tuple[type[Event], ...] = (
+    LeadershipTaken,
+    PoolCreated,
+    PoolUpdated,
+    PoolDeleted,
+    AddressesAllocated,
+    AllocationRebound,
+    AddressesReleased,
+    AttachmentDeleted,
+    AllocationRefused,
+)

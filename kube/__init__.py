@@ -1,0 +1,5 @@
+"""The Kubernetes face: custom resources to commands. As little as possible.
+
+Here belongs how resources are written (apiVersion, kind, YAML); what they mean and whether they
+are allowed belongs in `engine`.
+"""

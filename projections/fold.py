@@ -1,0 +1,64 @@
+"""Folding the log: each commit is checked against the chain, then its events are evolved."""
+
+from __future__ import annotations
+
+from ipledger.events.clock import parse_time
+from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
+from ipledger.events.log import Entry
+from ipledger.projections.state import Moment, State, evolve
+
+
+class BrokenLogError(Exception):
+    """The log contradicts itself at `sequence`; nothing behind it can be trusted."""
+
+    def __init__(self, sequence: int, what: str) -> None:
+        super().__init__(f"commit {sequence}: {what}")
+        self.sequence = sequence
+        self.what = what
+
+
+class Fold:
+    """A state and the head of the chain it was folded from: sequence, hash, time."""
+
+    __slots__ = ("hash", "sequence", "state", "time")
+
+    def __init__(self) -> None:
+        self.state = State()
+        self.sequence = 0
+        self.hash = GENESIS
+        self.time = 0
+
+    def apply(self, entry: Entry) -> Commit:
+        """Take in the next commit. Raises `BrokenLogError` (invariant 6); the fold is then dead."""
+        commit, time = self._check(entry)
+        state = self.state
+        for index, event in enumerate(commit.events):
+            try:
+                evolve(state, event, Moment(entry.sequence, index, time))
+            except (AssertionError, KeyError) as error:
+                what = f"event {index} ({type(event).__name__}) contradicts the state: {error!r}"
+                raise BrokenLogError(entry.sequence, what) from error
+        self.advance(entry.sequence, digest(entry.payload), time)
+        return commit
+
+    def advance(self, sequence: int, payload_hash: str, time: int) -> None:
+        """Move the head past a commit whose events the state already has."""
+        self.sequence = sequence
+        self.hash = payload_hash
+        self.time = time
+
+    def _check(self, entry: Entry) -> tuple[Commit, int]:
+        sequence = entry.sequence
+        if sequence != self.sequence + 1:
+            raise BrokenLogError(self.sequence + 1, f"missing: the log goes on at {sequence}")
+        try:
+            commit = decode(entry.payload)
+            time = parse_time(commit.time)
+        except (UnreadableCommitError, ValueError) as error:
+            raise BrokenLogError(sequence, f"cannot be read: {error}") from error
+        if commit.prev != self.hash:
+            what = f"prev is {commit.prev}, but commit {self.sequence} has hash {self.hash}"
+            raise BrokenLogError(sequence, what)
+        if time < self.time:
+            raise BrokenLogError(sequence, f"its time {commit.time} is before the commit before it")
+        return commit, time

@@ -1,0 +1,85 @@
+"""The rows that reads answer with. Their keys are a contract (DESIGN section 10)."""
+
+from __future__ import annotations
+
+import msgspec
+
+from ipledger.events.clock import format_time
+from ipledger.events.facts import Address, Route
+from ipledger.projections.allocations import Allocation
+from ipledger.projections.pool import Pool
+
+
+class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A pool with its counts of addresses; `free` can be allocated now."""
+
+    name: str
+    ip_version: int
+    subnet: str
+    total: int
+    allocated: int
+    held: int
+    quarantined: int
+    free: int
+    default: bool
+    disable: bool
+    gateway: str
+    ips: tuple[str, ...]
+    exclude_ips: tuple[str, ...] = msgspec.field(name="excludeIPs")
+    routes: tuple[Route, ...]
+
+
+class AllocationRow(msgspec.Struct, frozen=True, rename="camel"):
+    """An allocation; `since` is RFC 3339, `position` where it was allocated."""
+
+    id: str
+    namespace: str
+    pod: str
+    uid: str
+    node: str
+    sandbox: str
+    interface: str
+    addresses: tuple[Address, ...]
+    since: str
+    position: str
+    network: str = ""
+    routes: tuple[Route, ...] = ()
+
+
+def pool_row(pool: Pool) -> PoolRow:
+    """A pool as a row."""
+    spec = pool.spec
+    return PoolRow(
+        name=spec.name,
+        ip_version=spec.ip_version,
+        subnet=spec.subnet,
+        total=pool.total,
+        allocated=len(pool.taken),
+        held=0,
+        quarantined=0,
+        free=pool.free,
+        default=spec.default,
+        disable=spec.disable,
+        gateway=spec.gateway,
+        ips=spec.ips,
+        exclude_ips=spec.exclude_ips,
+        routes=spec.routes,
+    )
+
+
+def allocation_row(allocation: Allocation) -> AllocationRow:
+    """An allocation as a row."""
+    return AllocationRow(
+        allocation.id,
+        allocation.pod.namespace,
+        allocation.pod.name,
+        allocation.pod.uid,
+        allocation.node,
+        allocation.sandbox,
+        allocation.interface,
+        allocation.addresses,
+        format_time(allocation.since),
+        str(allocation.position),
+        allocation.network,
+        allocation.routes,
+    )

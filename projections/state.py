@@ -1,0 +1,215 @@
+"""The state of a realm at a position, and `evolve`, the one way it changes.
+
+Rules of this file: `evolve` answers "what is now true" and never refuses, asks or looks at a
+clock; a rule here would judge history again. A failed assertion means that the log contradicts
+an invariant of DESIGN section 12, or that this program is wrong: the state is then half changed
+and must be thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from ipledger.events.addresses import parse_ip
+from ipledger.events.facts import Candidate
+from ipledger.events.position import START, Position
+from ipledger.events.types import (
+    AddressesAllocated,
+    AddressesReleased,
+    AllocationRebound,
+    AllocationRefused,
+    AnyEvent,
+    AttachmentDeleted,
+    Event,
+    LeadershipTaken,
+    PoolCreated,
+    PoolDeleted,
+    PoolUpdated,
+)
+from ipledger.projections.allocations import Allocation, Allocations, Identity
+from ipledger.projections.fence import EndedAttachments
+from ipledger.projections.pool import Pool
+from ipledger.projections.ranges import contains
+
+REFUSALS_MAX = 65_536
+"""How many identities' last refusal is remembered, so that a retry is not recorded again."""
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False):
+    """Where and when an event stands: commit, index, and the commit's time in microseconds."""
+
+    sequence: int
+    index: int
+    time: int
+
+
+class State:
+    """Everything that deciding and asking needs. A function of the log (invariant 5)."""
+
+    __slots__ = (
+        "_shared",
+        "allocated_ever",
+        "allocations",
+        "defaults",
+        "ended",
+        "engine",
+        "epoch",
+        "pools",
+        "position",
+        "refusals",
+    )
+
+    def __init__(self) -> None:
+        self.position: Position = START
+        self.epoch = 0
+        self.engine = ""
+        self.pools: dict[str, Pool] = {}
+        self.defaults: dict[int, tuple[str, ...]] = {4: (), 6: ()}
+        self.allocations = Allocations()
+        self.allocated_ever = 0
+        self.ended = EndedAttachments()
+        self.refusals: OrderedDict[Identity, str] = OrderedDict()
+        self._shared: dict[Any, Any] = {}
+
+    def holder(self, ip_version: int, address: int) -> Allocation | None:
+        """Who holds an address."""
+        pool = self.pool_of(ip_version, address)
+        return pool.taken.get(address) if pool else None
+
+    def pool_of(self, ip_version: int, address: int) -> Pool | None:
+        """The pool that an address belongs to; there is one at most (invariant 3)."""
+        for pool in self.pools.values():
+            if pool.spec.ip_version == ip_version and (
+                address in pool.taken or contains(pool.usable, address)
+            ):
+                return pool
+        return None
+
+    def share(self, value: Any) -> Any:
+        """The first value ever seen that equals this one: names repeat in most allocations."""
+        return self._shared.setdefault(value, value)
+
+    def digest(self) -> str:
+        """Hash of all that decides what happens next; equal at equal positions (invariant 5)."""
+        image = [
+            self.position,
+            self.epoch,
+            self.engine,
+            self.allocated_ever,
+            [[name, self.pools[name].image()] for name in sorted(self.pools)],
+            list(self.allocations.all()),
+            self.ended.image(),
+            list(self.refusals.items()),
+        ]
+        encoded = msgspec.json.encode(image, enc_hook=str)
+        return hashlib.sha256(encoded).hexdigest()
+
+
+def refusal_key(reason: str, decision: tuple[Candidate, ...]) -> str:
+    """What makes one refusal the same as the last: its reason and each pool's verdict."""
+    return " ".join([reason, *(f"{c.pool}={c.verdict}" for c in decision)])
+
+
+def evolve(state: State, event: AnyEvent, at: Moment) -> None:
+    """Make an event true in the state. Only a fold or the commit loop calls this."""
+    _APPLY[type(event)](state, event, at)
+    state.position = Position(at.sequence, at.index)
+
+
+def _leadership_taken(state: State, event: LeadershipTaken, at: Moment) -> None:
+    assert event.epoch > state.epoch, "epochs rise"
+    state.epoch = event.epoch
+    state.engine = event.engine
+
+
+def _pool_created(state: State, event: PoolCreated, at: Moment) -> None:
+    assert event.pool.name not in state.pools
+    state.pools[event.pool.name] = Pool(event.pool)
+    _index_defaults(state)
+
+
+def _pool_updated(state: State, event: PoolUpdated, at: Moment) -> None:
+    state.pools[event.pool.name].define(event.pool)
+    _index_defaults(state)
+
+
+def _pool_deleted(state: State, event: PoolDeleted, at: Moment) -> None:
+    pool = state.pools.pop(event.name)
+    assert not pool.taken, "invariant 3: a pool change never drops a held address"
+    _index_defaults(state)
+
+
+def _index_defaults(state: State) -> None:
+    for ip_version in state.defaults:
+        state.defaults[ip_version] = tuple(
+            name
+            for name, pool in sorted(state.pools.items())
+            if pool.spec.default and pool.spec.ip_version == ip_version
+        )
+
+
+def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
+    share = state.share
+    assert state.allocations.of((event.pod.uid, event.interface)) is None, "invariant 8"
+    allocation = Allocation(
+        event.allocation,
+        event.pod,
+        share(event.node),
+        event.sandbox,
+        share(event.interface),
+        share(event.network),
+        event.addresses,
+        share(event.routes),
+        at.sequence,
+        at.index,
+        at.time,
+    )
+    for held in event.addresses:
+        state.pools[held.pool].take(parse_ip(held.ip)[1], allocation)
+    state.allocations.add(allocation)
+    state.allocated_ever += 1
+    state.refusals.pop(allocation.identity, None)
+
+
+def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> None:
+    old, new = state.allocations.rebind(event.allocation, event.sandbox)
+    for held in new.addresses:
+        state.pools[held.pool].replace_holder(parse_ip(held.ip)[1], new)
+    state.ended.end(old.attachment, at.time)
+
+
+def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> None:
+    allocation = state.allocations.remove(event.allocation)
+    for held in allocation.addresses:
+        state.pools[held.pool].give_back(parse_ip(held.ip)[1], allocation.identity)
+    state.ended.end(allocation.attachment, at.time)
+
+
+def _attachment_deleted(state: State, event: AttachmentDeleted, at: Moment) -> None:
+    state.ended.end((event.sandbox, event.interface), at.time)
+
+
+def _allocation_refused(state: State, event: AllocationRefused, at: Moment) -> None:
+    identity = (event.pod.uid, event.interface)
+    state.refusals.pop(identity, None)
+    state.refusals[identity] = refusal_key(event.reason, event.decision)
+    if len(state.refusals) > REFUSALS_MAX:
+        state.refusals.popitem(last=False)
+
+
+_APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
+    LeadershipTaken: _leadership_taken,
+    PoolCreated: _pool_created,
+    PoolUpdated: _pool_updated,
+    PoolDeleted: _pool_deleted,
+    AddressesAllocated: _addresses_allocated,
+    AllocationRebound: _allocation_rebound,
+    AddressesReleased: _addresses_released,
+    AttachmentDeleted: _attachment_deleted,
+    AllocationRefused: _allocation_refused,
+}
