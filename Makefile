@@ -47,8 +47,8 @@ format: $(STAMP) ## Rewrite the sources in the house format
 	$(BIN)/ruff check --fix .
 
 bench: $(STAMP) debian ## Measure, side by side with peers
-	$(BIN)/python bench/engine.py
-	$(BIN)/python bench/add.py
+	PYTHONPATH=tests $(BIN)/python bench/engine.py
+	PYTHONPATH=tests $(BIN)/python bench/add.py
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

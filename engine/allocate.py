@@ -69,7 +69,7 @@ def _attachment_ended(command: Allocate, ended_at: int) -> Refusal:
 
 def _again(held: Allocation, command: Allocate) -> tuple[AnyEvent, ...] | Refusal:
     if held.node != command.node:
-        message = f"pod {held.pod} ({held.pod.uid}) holds its addresses on node {held.node}"
+        message = f"pod {held.pod} has its addresses on node {held.node}, not {command.node}"
         return Refusal(Reason.OTHER_NODE, message, "node", command.node)
     if held.sandbox == command.sandbox:
         return ()

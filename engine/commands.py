@@ -25,6 +25,11 @@ Interface: TypeAlias = Annotated[
 """A Linux interface name (dev_valid_name in the kernel; IFNAMSIZ less its NUL)."""
 
 Name: TypeAlias = Annotated[str, Meta(min_length=1, max_length=253)]
+TraceParent: TypeAlias = Annotated[
+    str, Meta(pattern=r"^([0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})?$")
+]
+"""A W3C trace context `traceparent`, or ''."""
+
 _Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
@@ -49,7 +54,7 @@ class Allocate(Command, frozen=True):
     default_ipv4_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv4Pools")
     default_ipv6_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv6Pools")
     clean_gateway: bool = False
-    traceparent: _Text = ""
+    traceparent: TraceParent = ""
     asked: int = 0
 
 
@@ -64,7 +69,7 @@ class Release(Command, frozen=True):
     interface: Interface
     node: str = ""
     fence: bool = True
-    traceparent: _Text = ""
+    traceparent: TraceParent = ""
 
 
 class ReleaseAllocation(Command, frozen=True):

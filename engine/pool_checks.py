@@ -18,8 +18,8 @@ from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.ranges import Interval, contains, network, parse_range, usable
 
-_DNS_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
-_NAME_MAX = 253
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+_DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*")
 _DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 
 
@@ -30,7 +30,7 @@ def invalid(field: str, value: object, what: str) -> Refusal:
 
 def checked(spec: PoolSpec) -> PoolSpec | Refusal:
     """The specification with its IP version filled in, or what is wrong with it."""
-    if not _DNS_SUBDOMAIN.fullmatch(spec.name) or len(spec.name) > _NAME_MAX:
+    if not _DNS_SUBDOMAIN.fullmatch(spec.name):
         return invalid("metadata.name", spec.name, "is not a DNS subdomain name")
     ip_version = _subnet_version(spec.subnet)
     if isinstance(ip_version, Refusal):
@@ -91,16 +91,16 @@ def _range_faults(
 
 
 def _range_hint(text: str, ip_version: int) -> str:
+    """What is wrong with a range that `parse_range` did not take."""
     if "/" in text:
         return "is a prefix; write a single address or a range first-last"
     try:
-        parse_range(text, 10 - ip_version)
-    except ValueError as error:
-        if "reversed" in str(error):
-            return "is reversed: its first address is above its last"
-    else:
+        ends = [parse_ip(end) for end in text.split("-", 1)]
+    except ValueError:
+        return f"is not an IPv{ip_version} address or range first-last (without spaces)"
+    if any(version != ip_version for version, _ in ends):
         return f"is not IPv{ip_version}, as spec.subnet is"
-    return f"is not an IPv{ip_version} address or range first-last (without spaces)"
+    return "is reversed: its first address is above its last"
 
 
 def _gateway_faults(spec: PoolSpec, subnet: Interval) -> Iterator[Refusal]:

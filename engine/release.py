@@ -37,7 +37,7 @@ def release_allocation(state: State, command: ReleaseAllocation) -> tuple[AnyEve
         message = f"no live allocation {command.allocation!r}"
         return Refusal(Reason.ALLOCATION_UNKNOWN, message, "allocation", command.allocation)
     if command.sandbox and command.sandbox != held.sandbox:
-        message = f"allocation {held.id} now has sandbox {held.sandbox}"
+        message = f"allocation {held.id} has sandbox {held.sandbox}, not {command.sandbox}"
         return Refusal(Reason.SANDBOX_CHANGED, message, "sandbox", command.sandbox)
     return (
         AddressesReleased(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+@lru_cache(maxsize=64)  # everything in a commit has the commit's time
 def format_time(micros: int) -> str:
     """Microseconds since the Unix epoch as RFC 3339 with six decimals.
 

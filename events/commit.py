@@ -36,11 +36,16 @@ class _Envelope(msgspec.Struct, frozen=True, gc=False):
     events: tuple[msgspec.Raw, ...]
 
 
+class _Version(msgspec.Struct):
+    v: int
+
+
 class UnreadableCommitError(ValueError):
     """A stored payload is not a commit this release understands."""
 
 
 _decoder = msgspec.json.Decoder(Commit)
+_version_decoder = msgspec.json.Decoder(_Version)
 _encoder = msgspec.json.Encoder()
 ENVELOPE_BYTES_MAX = 512
 """No envelope without its events is longer than this."""
@@ -67,10 +72,21 @@ def decode(payload: bytes) -> Commit:
     """Read a stored payload. Raises `UnreadableCommitError` on unknown events and formats."""
     try:
         commit = _decoder.decode(payload)
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
-        raise UnreadableCommitError(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableCommitError(_other_format(payload) or str(error)) from error
     if commit.v != FORMAT:
-        raise UnreadableCommitError(f"format v{commit.v} is newer than this release (v{FORMAT})")
+        raise UnreadableCommitError(_other_format(payload))
     if not commit.events:
         raise UnreadableCommitError("a commit without events")
     return commit
+
+
+def _other_format(payload: bytes) -> str:
+    """What to say if a payload is of another format, '' if it does not claim to be."""
+    try:
+        version = _version_decoder.decode(payload).v
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if version == FORMAT:
+        return ""
+    return f"format v{version} is {'newer' if version > FORMAT else 'older'} than v{FORMAT}"

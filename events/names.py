@@ -7,7 +7,8 @@ import re
 REALM_DEFAULT = "default"
 
 _REALM = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
-_NODE = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
+_NODE = re.compile(rf"(?=.{{1,253}}$){_LABEL}(\.{_LABEL})*")
 
 
 def check_realm(realm: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from netaddr import AddrFormatError
+
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import Entry
@@ -35,7 +37,7 @@ class Fold:
         for index, event in enumerate(commit.events):
             try:
                 evolve(state, event, Moment(entry.sequence, index, time))
-            except (AssertionError, KeyError) as error:
+            except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
                 what = f"event {index} ({type(event).__name__}) contradicts the state: {error!r}"
                 raise BrokenLogError(entry.sequence, what) from error
         self.advance(entry.sequence, digest(entry.payload), time)

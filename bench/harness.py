@@ -1,0 +1,100 @@
+"""What all benchmarks share: the machine, a node that is up, percentiles, tables, verification."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from support.node import Node
+
+from ipledger.cni.install import install_shim
+from ipledger.events.embedded import find_server
+
+RESULTS = Path(__file__).with_name("results")
+DRIVER = Path(__file__).with_name("driver.c")
+
+
+@contextmanager
+def node_up() -> Generator[Node]:
+    """`ipledger up` over an empty directory; at the end its log must verify."""
+    root = Path(tempfile.mkdtemp(prefix="ipledger-bench-"))
+    node = Node(root, install_shim(root / "bin"))
+    node.start()
+    try:
+        yield node
+        verified = node.ipledger("verify")
+        assert verified.returncode == 0, verified.stdout + verified.stderr
+    finally:
+        node.stop()
+        shutil.rmtree(root)
+
+
+def build_driver(folder: Path) -> Path:
+    """Compile the spawn driver."""
+    program = folder / "driver"
+    subprocess.run(["cc", "-O2", "-o", str(program), str(DRIVER)], check=True)
+    return program
+
+
+def first_line(*command: str) -> str:
+    """The first line that a program prints of itself."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return (done.stdout + done.stderr).strip().partition("\n")[0]
+
+
+def machine() -> dict[str, str]:
+    """Where and with what the figures were measured."""
+    models = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    commit = first_line("git", "-C", str(RESULTS.parent), "rev-parse", "--short", "HEAD")
+    return {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d"),
+        "commit": commit,
+        "cpu": f"{os.cpu_count()} x {models[0] if models else platform.machine()}",
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+        "nats-server": first_line(find_server(), "--version"),
+        "nats-py": version("nats-py"),
+        "host-local": first_line("dpkg-query", "-Wf", "${Version}", "containernetworking-plugins"),
+        "settings": "sync_interval: always",
+    }
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """The value below which a share of the values lies."""
+    return sorted(values)[min(int(len(values) * share), len(values) - 1)]
+
+
+def median_and_spread(values: Sequence[float]) -> str:
+    """`median (lowest to highest)` of several runs."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with the machine below it, and keep both as JSON."""
+    console = Console(width=120)
+    table = Table(*columns, title=title)
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    where = machine()
+    console.print("; ".join(f"{key}: {value}" for key, value in where.items()))
+    RESULTS.mkdir(exist_ok=True)
+    kept = {"machine": where, "columns": list(columns), "rows": [list(row) for row in rows]}
+    path = RESULTS / f"{where['date']}-{where['commit']}-{name}.json"
+    path.write_text(json.dumps(kept, indent=1) + "\n")

@@ -1,0 +1,123 @@
+"""Every command: where it is, what `ipledger --help` says of it, and its examples.
+
+Commands are named by import path, so that one command's modules are not loaded for another.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Entry(NamedTuple):
+    """A command. `name` has a space when it is below another one."""
+
+    name: str
+    path: str
+    group: str
+    summary: str
+    examples: tuple[str, ...]
+
+
+RUN = "Run"
+STATE = "Pools and addresses"
+LOG = "The log"
+GROUPS = (RUN, STATE, LOG)
+
+COMMANDS = (
+    Entry(
+        "up",
+        "ipledger.cli.up:up",
+        RUN,
+        "Run everything on this machine: nats-server, engine and agent.",
+        (
+            "ipledger up --data /var/lib/ipledger --socket /run/ipledger/agent.sock",
+            "ipledger up --data ./data --socket ./agent.sock --nats-port 0",
+        ),
+    ),
+    Entry(
+        "demo",
+        "ipledger.cli.demo:demo",
+        RUN,
+        "A two-minute tour in a temporary directory.",
+        ("ipledger demo",),
+    ),
+    Entry(
+        "cni install",
+        "ipledger.cli.cni:install",
+        RUN,
+        "Install the CNI plugin on this node.",
+        ("ipledger cni install --bin-dir /opt/cni/bin --conf-dir /etc/cni/net.d",),
+    ),
+    Entry(
+        "apply",
+        "ipledger.cli.apply:apply",
+        STATE,
+        "Create or change pools from Spiderpool manifests.",
+        (
+            "ipledger apply -f pools.yaml",
+            "ipledger apply -f a.yaml -f b.json -o json",
+            "kubectl get spiderippools -o yaml | ipledger apply -f -",
+        ),
+    ),
+    Entry(
+        "delete",
+        "ipledger.cli.delete:delete",
+        STATE,
+        "Delete a pool that is not in use.",
+        ("ipledger delete pool a",),
+    ),
+    Entry(
+        "get",
+        "ipledger.cli.get:get",
+        STATE,
+        "Show pools or allocations.",
+        (
+            "ipledger get pools",
+            "ipledger get pool a -o yaml",
+            "ipledger get allocations --namespace shop --node worker-1",
+            "ipledger get allocations -o jsonl | jq .addresses",
+        ),
+    ),
+    Entry(
+        "who",
+        "ipledger.cli.who:who",
+        STATE,
+        "Show who holds an address. Exit code 1 if nobody does.",
+        ("ipledger who 10.6.1.7", "ipledger who fd00:6::7 -o json"),
+    ),
+    Entry(
+        "release",
+        "ipledger.cli.release:release",
+        STATE,
+        "Free an allocation by hand.",
+        (
+            "ipledger release a17",
+            "ipledger release a17 --sandbox 0123abcd --reason 'node worker-1 is lost'",
+        ),
+    ),
+    Entry(
+        "status",
+        "ipledger.cli.status:status",
+        STATE,
+        "Show how the engine is.",
+        ("ipledger status", "ipledger status --nats nats://10.0.0.5:4222 -o json"),
+    ),
+    Entry(
+        "log",
+        "ipledger.cli.log:log",
+        LOG,
+        "Print the events as they are stored.",
+        (
+            "ipledger log",
+            "ipledger log --since '2h ago' -o jsonl",
+            "ipledger log --since 2026-11-22T21:00:00Z --follow",
+        ),
+    ),
+    Entry(
+        "verify",
+        "ipledger.cli.verify:verify",
+        LOG,
+        "Check the hash chain, the order and every invariant. Exit code 3 if one is broken.",
+        ("ipledger verify", "ipledger verify -o json"),
+    ),
+)

@@ -1,0 +1,95 @@
+"""`ipledger get`: pools and allocations as they are now."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ipledger.cli.connection import DEFAULT, Connection, engine_client
+from ipledger.cli.errors import CliError, UsageError
+from ipledger.cli.kinds import Kind, parse_kind
+from ipledger.cli.output import Format, Output, note, print_one, print_pages, print_rows
+from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS
+
+if TYPE_CHECKING:
+    from ipledger.engine.client import EngineClient
+    from ipledger.engine.queries import AllocationsWhere
+    from ipledger.projections.rows import AllocationRow
+
+
+async def get(
+    kind: str,
+    name: str = "",
+    /,
+    *,
+    namespace: Annotated[str, Parameter(name=("--namespace", "-n"))] = "",
+    pool: str = "",
+    node: str = "",
+    output: Output = "table",
+    connection: Connection = DEFAULT,
+) -> None:
+    """Show resources.
+
+    Parameters
+    ----------
+    kind
+        `pools` or `allocations`; the singular does too.
+    name
+        Only the pool of this name, or the allocation of this id.
+    namespace
+        Only allocations of pods in this namespace.
+    pool
+        Only allocations with an address of this pool.
+    node
+        Only allocations on this node.
+    """
+    what = parse_kind(kind)
+    if what is Kind.POOLS:
+        _only_for_allocations(namespace=namespace, pool=pool, node=node)
+        async with engine_client(connection) as client:
+            await _pools(client, name, output)
+        return
+    from ipledger.engine.queries import AllocationsWhere
+
+    query = AllocationsWhere(id=name, namespace=namespace, pool=pool, node=node)
+    async with engine_client(connection) as client:
+        await _allocations(client, query, output)
+
+
+def _only_for_allocations(**options: str) -> None:
+    for option, value in options.items():
+        if value:
+            raise UsageError(f"--{option} {value}: only allocations can be chosen by {option}")
+
+
+async def _pools(client: EngineClient, name: str, output: Format) -> None:
+    rows = (await client.pools(name)).pools
+    if not name:
+        print_rows(rows, POOL_COLUMNS, output)
+        if not rows:
+            note("no pools")
+    elif rows:
+        print_one(rows[0], POOL_COLUMNS, output)
+    else:
+        raise CliError(f"no pool {name!r}")
+
+
+async def _allocations(client: EngineClient, query: AllocationsWhere, output: Format) -> None:
+    pages = _rows(client, query)
+    if not query.id:
+        if not await print_pages(pages, ALLOCATION_COLUMNS, output):
+            note("no allocations")
+        return
+    rows = [row async for page in pages for row in page]
+    if not rows:
+        raise CliError(f"no allocation {query.id!r}")
+    print_one(rows[0], ALLOCATION_COLUMNS, output)
+
+
+async def _rows(
+    client: EngineClient, query: AllocationsWhere
+) -> AsyncIterator[tuple[AllocationRow, ...]]:
+    async for page in client.allocations(query):
+        yield page.allocations

@@ -1,0 +1,33 @@
+"""The kinds of things that commands name, in every spelling that kubectl would take."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from ipledger.cli.errors import UsageError
+
+
+class Kind(StrEnum):
+    """A kind by its plural."""
+
+    POOLS = "pools"
+    ALLOCATIONS = "allocations"
+
+
+_SPELLINGS = {
+    **dict.fromkeys(("pool", "pools", "ippool", "ippools"), Kind.POOLS),
+    **dict.fromkeys(("spiderippool", "spiderippools"), Kind.POOLS),
+    **dict.fromkeys(("allocation", "allocations"), Kind.ALLOCATIONS),
+}
+
+
+def parse_kind(text: str) -> Kind:
+    """The kind that a word means. Raises `UsageError` naming the word.
+
+    >>> parse_kind("SpiderIPPool")
+    <Kind.POOLS: 'pools'>
+    """
+    kind = _SPELLINGS.get(text.lower())
+    if kind is None:
+        raise UsageError(f"unknown kind {text!r}; known are {', '.join(Kind)}")
+    return kind

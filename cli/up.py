@@ -1,0 +1,52 @@
+"""`ipledger up`: everything on one machine, in one process and its nats-server."""
+
+from __future__ import annotations
+
+import socket as sockets
+from pathlib import Path
+
+from ipledger.cli.errors import UsageError
+from ipledger.events import names
+
+
+def up(
+    *,
+    data: Path = Path("/var/lib/ipledger"),
+    socket: Path = Path("/run/ipledger/agent.sock"),
+    nats_port: int = 4222,
+    http: int = 9474,
+    node: str = "",
+    realm: str = names.REALM_DEFAULT,
+    timeout: float = 60.0,
+) -> int:
+    """Run everything on this machine: nats-server, engine and agent.
+
+    Prints one line `ready socket=… nats=… http=…` on stderr when pods can get addresses.
+    SIGTERM and Ctrl-C stop it cleanly.
+
+    Parameters
+    ----------
+    data
+        The directory of the log; made if it is not there.
+    socket
+        The unix socket on which the CNI plugin reaches the agent.
+    nats_port
+        The port of nats-server on loopback; 0 picks a free one.
+    http
+        The port of /healthz and /metrics on loopback; 0 picks a free one.
+    node
+        This node's name; the host's name if not given.
+    realm
+        The routing domain in which an address is unique.
+    timeout
+        Seconds for which an ADD is tried when the engine cannot be reached.
+    """
+    try:
+        names.check_realm(realm)
+        name = names.check_node(node or sockets.gethostname())
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    from ipledger.cli.roles import UpOptions, run_up
+
+    run_up(UpOptions(data, socket, nats_port, http, name, realm, timeout))
+    return 0

@@ -1,0 +1,166 @@
+"""The node agent: CNI calls over a unix socket, health and metrics on a side port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import socket
+import struct
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from ipledger.cni.errors import CniError, Code
+from ipledger.cni.handler import CniHandler
+from ipledger.cni.metrics import DURATION, REGISTRY, REQUESTS
+from ipledger.cni.request import cni_version_of, parse
+from ipledger.engine.client import EngineClient
+from ipledger.engine.engine import wall_clock
+
+_log = logging.getLogger(__name__)
+
+_BODY_BYTES_MAX = 1024 * 1024  # aiohttp's own limit for a request's body
+_HEADER_BYTES_MAX = 128 * 1024
+_STOP_TIMEOUT_S = 5.0
+_PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+class AgentError(Exception):
+    """The agent cannot start; the message says why."""
+
+
+@dataclass(slots=True)
+class Agent:
+    """Serves one node. `http_port` 0 picks a free port on loopback."""
+
+    handler: CniHandler
+    client: EngineClient
+    socket_path: Path
+    http_port: int = 0
+    _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
+    _sending: asyncio.Task[None] | None = field(default=None, init=False)
+
+    async def start(self) -> None:
+        """Listen on both, and send what the outbox kept. Raises `AgentError`."""
+        listener = _listen(self.socket_path)
+        await self._serve(self._on_cni, lambda runner: web.SockSite(runner, listener))
+        side = await self._serve(
+            self._on_http, lambda runner: web.TCPSite(runner, "127.0.0.1", self.http_port)
+        )
+        self.http_port = side.addresses[0][1]
+        self._sending = asyncio.create_task(self.handler.outbox.send(self.client))
+
+    async def stop(self) -> None:
+        """Answer what has come, then close and remove the socket."""
+        for runner in self._runners:
+            await runner.cleanup()
+        self.socket_path.unlink(missing_ok=True)
+        if self._sending is not None:
+            self._sending.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._sending
+        await self.handler.outbox.close()
+
+    async def _serve(
+        self, handler: Handler, site: Callable[[web.ServerRunner], web.BaseSite]
+    ) -> web.ServerRunner:
+        server = web.Server(
+            handler,
+            access_log=None,
+            max_line_size=_HEADER_BYTES_MAX,
+            max_field_size=_HEADER_BYTES_MAX,
+        )
+        runner = web.ServerRunner(server, shutdown_timeout=_STOP_TIMEOUT_S)
+        self._runners.append(runner)
+        await runner.setup()
+        try:
+            await site(runner).start()
+        except OSError as error:
+            raise AgentError(f"cannot listen: {error}") from error
+        return runner
+
+    async def _on_cni(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != "/cni":
+            return await self._on_http(request)
+        asked = wall_clock()
+        started = time.perf_counter()
+        body = b""
+        code = 0
+        try:
+            _check_peer(request)
+            body = await _read(request)
+            response = await self.handler.handle(parse(request.headers, body), asked)
+        except CniError as error:
+            code = error.code
+            response = error.encode(cni_version_of(body))
+            _log.warning("%s refused: %s", request.headers.get("Cni-Command", "?"), error)
+        except Exception as error:
+            _log.exception("a CNI call failed")
+            code = Code.IO_FAILURE
+            failure = CniError(code, "the agent failed", repr(error))
+            response = failure.encode(cni_version_of(body))
+        command = request.headers.get("Cni-Command", "")
+        if command not in ("ADD", "DEL", "CHECK"):
+            command = "other"
+        REQUESTS.labels(command, int(code)).inc()
+        DURATION.labels(command).observe(time.perf_counter() - started)
+        return web.Response(
+            body=response, status=400 if code else 200, content_type="application/json"
+        )
+
+    async def _on_http(self, request: web.BaseRequest) -> web.StreamResponse:
+        match request.method, request.path:
+            case "GET", "/healthz":
+                if self.client.nc.is_connected:
+                    return web.Response(text="ok\n")
+                return web.Response(text="NATS is not connected\n", status=503)
+            case "GET", "/metrics":
+                return web.Response(
+                    body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
+                )
+            case _:
+                return web.Response(text="not found\n", status=404)
+
+
+async def _read(request: web.BaseRequest) -> bytes:
+    if (request.content_length or 0) > _BODY_BYTES_MAX:
+        message = f"stdin: larger than {_BODY_BYTES_MAX} bytes"
+        raise CniError(Code.DECODING_FAILURE, message)
+    return await request.read()
+
+
+def _check_peer(request: web.BaseRequest) -> None:
+    """Only root and the agent's own user may ask (DESIGN section 7)."""
+    assert request.transport is not None
+    peer = request.transport.get_extra_info("socket")
+    _, uid, _ = _PEER.unpack(peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size))
+    if uid not in (0, os.geteuid()):
+        raise CniError(Code.IO_FAILURE, f"user {uid} may not use the agent's socket")
+
+
+def _listen(path: Path) -> socket.socket:
+    """A listening unix socket at `path`, mode 0600; a dead agent's leftover is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+        probe.connect(str(path))
+        raise AgentError(f"socket {path} is in use by another agent")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(fresh))
+        fresh.chmod(0o600)
+        listener.listen(1024)
+        fresh.rename(path)
+    except OSError as error:
+        listener.close()
+        raise AgentError(f"socket {path}: {error}") from error
+    return listener

@@ -1,0 +1,57 @@
+"""CNI errors: the codes of the specification, and ours from 100 up, one per refusal."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import msgspec
+
+from ipledger.engine.allocate import describe
+from ipledger.engine.refusals import Reason, Refusal
+
+
+class Code(IntEnum):
+    """Error codes of the CNI specification (section "Error"), and those of this plugin."""
+
+    INCOMPATIBLE_VERSION = 1
+    INVALID_ENVIRONMENT = 4
+    IO_FAILURE = 5
+    DECODING_FAILURE = 6
+    INVALID_NETWORK_CONFIG = 7
+    TRY_AGAIN_LATER = 11
+    NOT_AS_IN_PREV_RESULT = 120
+
+
+CODE_OF: dict[Reason, int] = {
+    Reason.POOL_EXHAUSTED: 100,
+    Reason.NO_POOL_FITS: 101,
+    Reason.NO_POOL_SELECTED: 102,
+    Reason.POOL_UNKNOWN: 103,
+    Reason.ATTACHMENT_ENDED: 104,
+    Reason.SANDBOX_TAKEN: 105,
+    Reason.OTHER_NODE: 106,
+    Reason.BAD_REQUEST: 107,
+}
+"""The refusals that an ADD can meet."""
+
+
+class CniError(Exception):
+    """What a runtime is told when a command fails."""
+
+    def __init__(self, code: int, message: str, details: str = "") -> None:
+        super().__init__(message)
+        self.code = int(code)
+        self.details = details
+
+    @classmethod
+    def of_refusal(cls, refusal: Refusal) -> CniError:
+        """The engine's refusal, with every pool's verdict in the details."""
+        verdicts = "; ".join(f"IPv{c.ip_version}: {describe(c)}" for c in refusal.decision)
+        return cls(CODE_OF[refusal.reason], refusal.message, verdicts or refusal.reason)
+
+    def encode(self, cni_version: str) -> bytes:
+        """The error as JSON, in the form that all versions of the specification share."""
+        error = {"cniVersion": cni_version, "code": self.code, "msg": str(self)}
+        if self.details:
+            error["details"] = self.details
+        return msgspec.json.encode(error)

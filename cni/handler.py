@@ -1,0 +1,165 @@
+"""What each CNI verb does, on the node: one call to the engine, and what to say to the runtime.
+
+Runtimes are rough (DESIGN section 7): a DEL may overtake its ADD, come many times, come for a
+sandbox never seen, or come late. The engine's state settles each of these; here is only what
+the node alone can know.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import aiosqlite
+
+from ipledger.cni.errors import CniError, Code
+from ipledger.cni.outbox import Outbox
+from ipledger.cni.request import CniRequest
+from ipledger.cni.result import encode_result
+from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
+from ipledger.engine.commands import Allocate, Release
+from ipledger.engine.queries import AllocationsWhere
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.projections.fence import FENCE_MICROS
+from ipledger.projections.rows import AllocationRow
+
+_log = logging.getLogger(__name__)
+
+_ADD_TIMEOUT_S = 60.0
+_DEL_TIMEOUT_S = 2.0
+_REMEMBERED_MAX = 4096
+
+Attachment: TypeAlias = tuple[str, str]
+
+
+class _Recent:
+    """Attachments and when something happened to them; the newest _REMEMBERED_MAX."""
+
+    def __init__(self) -> None:
+        self._at: OrderedDict[Attachment, float] = OrderedDict()
+
+    def add(self, attachment: Attachment) -> None:
+        self._at[attachment] = time.monotonic()
+        if len(self._at) > _REMEMBERED_MAX:
+            self._at.popitem(last=False)
+
+    def pop(self, attachment: Attachment) -> bool:
+        return self._at.pop(attachment, None) is not None
+
+    def within(self, attachment: Attachment, seconds: float) -> bool:
+        at = self._at.get(attachment)
+        return at is not None and time.monotonic() - at < seconds
+
+
+@dataclass(slots=True)
+class CniHandler:
+    """Carries out CNI calls of one node. `add_timeout_s` is how long an ADD is tried."""
+
+    client: EngineClient
+    outbox: Outbox
+    node: str
+    add_timeout_s: float = _ADD_TIMEOUT_S
+    _refused: _Recent = field(default_factory=_Recent, init=False)
+    _ended: _Recent = field(default_factory=_Recent, init=False)
+
+    async def handle(self, request: CniRequest, asked: int) -> bytes:
+        """Carry out a call asked at `asked` (microseconds, Unix). Raises `CniError`."""
+        match request.command:
+            case "ADD":
+                return await self._add(request, asked)
+            case "DEL":
+                return await self._delete(request)
+            case _:
+                return await self._check(request)
+
+    async def _add(self, request: CniRequest, asked: int) -> bytes:
+        attachment = (request.sandbox, request.interface)
+        if self._ended.within(attachment, FENCE_MICROS / 1e6):
+            message = f"sandbox {request.sandbox} interface {request.interface} was deleted"
+            raise CniError.of_refusal(Refusal(Reason.ATTACHMENT_ENDED, message))
+        command = Allocate(
+            pod=request.pod,
+            sandbox=request.sandbox,
+            interface=request.interface,
+            node=self.node,
+            network=request.config.name,
+            default_ipv4_pools=request.config.ipam.default_ipv4_ippool,
+            default_ipv6_pools=request.config.ipam.default_ipv6_ippool,
+            clean_gateway=request.config.ipam.clean_gateway,
+            traceparent=request.traceparent,
+            asked=asked,
+        )
+        try:
+            answer = await self.client.allocate(command, self.add_timeout_s)
+        except RefusedError as error:
+            self._refused.add(attachment)
+            raise CniError.of_refusal(error.refusal) from error
+        except EngineUnavailableError as error:
+            raise _try_again(error) from error
+        return encode_result(request.config.cni_version, answer.allocation)
+
+    async def _delete(self, request: CniRequest) -> bytes:
+        attachment = (request.sandbox, request.interface)
+        # An ADD that was answered with a refusal is not on its way any more, so its DEL (one
+        # for each of kubelet's retries) need not be recorded in the log to fence it off.
+        answered = self._refused.pop(attachment)
+        if answered:
+            self._ended.add(attachment)
+        release = Release(
+            sandbox=request.sandbox,
+            interface=request.interface,
+            node=self.node,
+            fence=not answered and not self._ended.within(attachment, FENCE_MICROS / 1e6),
+            traceparent=request.traceparent,
+        )
+        try:
+            await self.client.release(release, _DEL_TIMEOUT_S)
+        except RefusedError as error:
+            raise CniError.of_refusal(error.refusal) from error
+        except EngineUnavailableError as error:
+            _log.warning("release of sandbox %s is kept for later: %s", request.sandbox, error)
+            await self._keep(release)
+        return b""
+
+    async def _keep(self, release: Release) -> None:
+        try:
+            await self.outbox.put(release)
+        except aiosqlite.Error as error:
+            message = f"the release could not be stored: {error}"
+            raise CniError(Code.IO_FAILURE, message) from error
+
+    async def _check(self, request: CniRequest) -> bytes:
+        previous = request.config.prev_result
+        if previous is None:
+            message = "prevResult: required for CHECK, but missing"
+            raise CniError(Code.INVALID_NETWORK_CONFIG, message)
+        held = await self._held(request)
+        addresses = {address.address for address in held.addresses} if held else set[str]()
+        stated = {address.address for address in previous.ips}
+        if not addresses or not addresses <= stated:
+            raise CniError(
+                Code.NOT_AS_IN_PREV_RESULT,
+                f"sandbox {request.sandbox} interface {request.interface} holds "
+                f"{', '.join(sorted(addresses)) or 'no address'}, but prevResult states "
+                f"{', '.join(sorted(stated)) or 'none'}",
+            )
+        return b""
+
+    async def _held(self, request: CniRequest) -> AllocationRow | None:
+        query = AllocationsWhere(
+            sandbox=request.sandbox, interface=request.interface, node=self.node
+        )
+        try:
+            async for page in self.client.allocations(query):
+                for row in page.allocations:
+                    return row
+        except EngineUnavailableError as error:
+            raise _try_again(error) from error
+        return None
+
+
+def _try_again(error: EngineUnavailableError) -> CniError:
+    return CniError(Code.TRY_AGAIN_LATER, "the ipledger engine cannot be reached", str(error))

@@ -1,0 +1,75 @@
+"""The log as it is: each event with its position and time, and each commit that cannot be read.
+
+Nothing is folded and no chain is checked, so that a damaged log can be looked at too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+
+import msgspec
+
+from ipledger.events.clock import parse_time
+from ipledger.events.commit import UnreadableCommitError, decode
+from ipledger.events.log import Entry, Log
+from ipledger.events.position import Position
+from ipledger.events.types import AnyEvent
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedEvent:
+    """An event where it stands. `time` is its commit's; `raw` is the event's JSON as stored."""
+
+    position: Position
+    time: str
+    event: AnyEvent
+    raw: bytes
+
+    def record(self) -> bytes:
+        """The event as one JSON object: `position`, `time`, then its fields as stored."""
+        head = msgspec.json.encode({"position": str(self.position), "time": self.time})
+        return head[:-1] + b"," + self.raw.lstrip()[1:]
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableCommit:
+    """A commit that this release cannot read, and why."""
+
+    sequence: int
+    reason: str
+
+
+class _Stored(msgspec.Struct):
+    events: tuple[msgspec.Raw, ...]
+
+
+_decode_stored = msgspec.json.Decoder(_Stored).decode
+
+
+async def events(
+    log: Log, *, follow: bool = False, since: int = 0
+) -> AsyncIterator[LoggedEvent | UnreadableCommit]:
+    """The events of a log in order; with `follow` also the new ones, without end.
+
+    Events of commits before `since` (microseconds, Unix) are left out. Raises
+    `LogUnavailableError`.
+    """
+    entries = log.follow(0) if follow else log.read(0)
+    async for entry in entries:
+        for found in _events_of(entry, since):
+            yield found
+
+
+def _events_of(entry: Entry, since: int) -> Iterator[LoggedEvent | UnreadableCommit]:
+    try:
+        commit = decode(entry.payload)
+        time = parse_time(commit.time)
+    except (UnreadableCommitError, ValueError) as error:
+        yield UnreadableCommit(entry.sequence, str(error))
+        return
+    if time < since:
+        return
+    stored = _decode_stored(entry.payload).events
+    for index, (event, raw) in enumerate(zip(commit.events, stored, strict=True)):
+        yield LoggedEvent(Position(entry.sequence, index), commit.time, event, bytes(raw))

@@ -1,0 +1,47 @@
+"""The real commands against a real engine: its clock stands still unless a test moves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+import pytest_asyncio
+from nats.aio.client import Client as NatsClient
+from support.terminal import MANIFESTS, Cli, Clock
+
+from ipledger.engine.client import EngineClient
+from ipledger.engine.engine import Engine
+from ipledger.engine.service import EngineService
+from ipledger.events.embedded import EmbeddedServer
+from ipledger.events.jetstream import JetStreamLog
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def cli(nats_server: EmbeddedServer, realm: str, monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """The command line as an operator has it set up; files are named from MANIFESTS."""
+    monkeypatch.setenv("IPLEDGER_NATS", nats_server.url)
+    monkeypatch.setenv("IPLEDGER_REALM", realm)
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.chdir(MANIFESTS)
+    return Cli(nats_server.url, realm)
+
+
+@pytest_asyncio.fixture
+async def engine(nc: NatsClient, realm: str, clock: Clock) -> AsyncGenerator[EngineClient]:
+    """A running engine of the realm, and a client of it."""
+    log = await JetStreamLog.create(nc, realm)
+    engine = Engine(log, realm, "engine-1", clock=clock)
+    service = EngineService(nc, engine)
+    running = asyncio.create_task(engine.run())
+    await service.start()
+    await engine.ready.wait()
+    yield EngineClient(nc, realm)
+    await service.stop()
+    engine.stop()
+    await running

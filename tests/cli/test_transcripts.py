@@ -1,0 +1,101 @@
+"""Each command's stdout, stderr and exit code, against the transcripts in snapshots/.
+
+A transcript is a list of commands with what they print: `$ ` starts a command, `! ` a line of
+stderr, `[exit N]` stands behind a command that ends with N other than 0. `< FILE` is stdin.
+IPLEDGER_UPDATE_SNAPSHOTS=1 writes down what the commands do now.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+import pytest
+from support.terminal import MANIFESTS, Cli, Clock, Result
+
+from ipledger.engine.client import EngineClient, RefusedError
+from ipledger.engine.commands import Allocate, Release
+from ipledger.events.facts import Pod
+from ipledger.kube.manifest import PoolManifest, parse
+
+SNAPSHOTS = Path(__file__).parent / "snapshots"
+UPDATE = os.environ.get("IPLEDGER_UPDATE_SNAPSHOTS") == "1"
+
+EMPTY = ("help", "usage", "empty", "apply", "bad_input")
+FURNISHED = ("pools", "allocations", "who", "log", "verify", "release", "status")
+
+
+async def transcript(cli: Cli, recorded: str) -> str:
+    """Run a transcript's commands again and write down what they do."""
+    commands = [line[2:] for line in recorded.splitlines() if line.startswith("$ ")]
+    return "\n".join([_entry(command, await _run(cli, command)) for command in commands])
+
+
+async def _run(cli: Cli, command: str) -> Result:
+    words = shlex.split(command)
+    assert words.pop(0) == "ipledger"
+    stdin = (MANIFESTS / words.pop()).read_text() if "<" in words else ""
+    return await cli(*(word for word in words if word != "<"), stdin=stdin)
+
+
+def _entry(command: str, result: Result) -> str:
+    lines = [f"$ {command}", *result.stdout.splitlines()]
+    lines += [f"! {line}" for line in result.stderr.splitlines()]
+    lines += [f"[exit {result.code}]"] if result.code else []
+    return "\n".join(lines) + "\n"
+
+
+async def check(cli: Cli, name: str) -> None:
+    path = SNAPSHOTS / f"{name}.txt"
+    recorded = path.read_text()
+    now = await transcript(cli, recorded)
+    if UPDATE:
+        path.write_text(now)
+    assert now == recorded
+
+
+async def furnish(engine: EngineClient, clock: Clock) -> None:
+    """Two pools, three pods with addresses, one that has gone again, and a refusal."""
+    for manifest in parse((MANIFESTS / "pools.yaml").read_text(), "pools.yaml"):
+        assert isinstance(manifest, PoolManifest)
+        await engine.apply_pool(manifest.spec)
+    for number, (namespace, node) in enumerate(
+        [("shop", "worker-1"), ("shop", "worker-2"), ("bank", "worker-1"), ("bank", "worker-2")]
+    ):
+        clock.pass_seconds(60)
+        await engine.allocate(allocate(number, namespace, node))
+    await engine.release(Release(sandbox="sandbox-3", interface="eth0", node="worker-2"))
+    with pytest.raises(RefusedError):
+        await engine.allocate(allocate(9, "shop", "worker-1", pool="nowhere"))
+
+
+def allocate(number: int, namespace: str, node: str, pool: str = "") -> Allocate:
+    pod = Pod(namespace, f"web-{number}", f"uid-{number}")
+    named = (pool,) if pool else ()
+    return Allocate(
+        pod=pod,
+        node=node,
+        sandbox=f"sandbox-{number}",
+        interface="eth0",
+        default_ipv4_pools=named,
+    )
+
+
+@pytest.mark.parametrize("name", EMPTY)
+async def test_a_command_on_an_empty_realm_prints_what_was_recorded(
+    name: str, cli: Cli, engine: EngineClient
+) -> None:
+    await check(cli, name)
+
+
+@pytest.mark.parametrize("name", FURNISHED)
+async def test_a_command_on_a_realm_in_use_prints_what_was_recorded(
+    name: str, cli: Cli, engine: EngineClient, clock: Clock
+) -> None:
+    await furnish(engine, clock)
+    await check(cli, name)
+
+
+def test_every_transcript_is_run() -> None:
+    assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == {*EMPTY, *FURNISHED}

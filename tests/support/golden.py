@@ -1,0 +1,117 @@
+"""Golden histories: the exact bytes that a released version stored, and the digest they fold to.
+
+A history is never changed once its version is released: old logs exist. Its digest is of
+`State.digest()`, and changes whenever the state holds more or otherwise; the change is then
+made knowingly, with this program, and reviewed:
+
+    cd tests && ../.venv/bin/python -m support.golden digest histories/v1
+    cd tests && ../.venv/bin/python -m support.golden record histories/v2
+
+`digest` writes the digest of a history anew. `record` writes a new history of every event type
+with this version's code; it refuses where there is one already.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import msgspec
+
+from ipledger.engine.commands import Allocate, AnyCommand, Release, ReleaseAllocation
+from ipledger.engine.decide import Decision, decide
+from ipledger.events import commit
+from ipledger.events.types import AnyEvent, LeadershipTaken
+from ipledger.projections.state import Moment, State, evolve
+from support.desk import NOON, SECOND, replay
+from support.text import command
+
+TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+STORY: tuple[tuple[str, ...], ...] = (
+    (
+        "pool four 10.6.0.0/16 ips=10.6.1.1-10.6.1.3,10.6.1.9 exclude=10.6.1.2 gateway=10.6.0.1 "
+        "routes=10.9.0.0/16>10.6.0.2 default",
+        "pool six fd00:6::/64 ips=fd00:6::10-fd00:6::ffff default",
+    ),
+    ("pool spare 10.7.0.0/24 ips=10.7.0.7", "pool off 10.8.0.0/24 ips=10.8.0.8 disable"),
+    ("ADD web-0", "ADD web-1", "ADD web-1 if=net1 v4=spare clean-gateway"),
+    ("ADD web-0",),
+    ("ADD web-0 sandbox=web-0-second", "DEL web-0-sandbox"),
+    ("DEL overtaking", "ADD late sandbox=overtaking", "DEL overtaking"),
+    ("ADD refused v4=off", "ADD refused v4=off", "ADD refused v4=spare,off"),
+    ("ADD nobody v4=nothing", "ADD web-9 node=worker-2.example.com v4=four,spare"),
+    ("DEL web-1-sandbox", "DEL web-1-sandbox"),
+    ("ADD web-1 sandbox=web-1-second",),
+    ("release a1 sandbox=web-0-second evidence=node-worker-1-is-gone",),
+    ("pool four 10.6.0.0/16 ips=10.6.1.1-10.6.1.20 gateway=10.6.0.1 default", "delete off"),
+    ("ADD web-2", "ADD web-3 v6=six"),
+)
+"""Commits, a second apart: what each was asked."""
+
+
+def read_history(folder: Path) -> list[bytes]:
+    """The stored commits of a history, one a line."""
+    return (folder / "history.jsonl").read_bytes().splitlines()
+
+
+def write_digest(folder: Path) -> None:
+    """Write the digest that a history folds to now."""
+    digest = replay(read_history(folder)).digest()
+    (folder / "digest").write_text(f"{digest}\n")
+
+
+def record(folder: Path) -> None:
+    """Write a history of the story, and its digest. Raises `FileExistsError`."""
+    folder.mkdir(parents=True)
+    state, payloads = State(), list[bytes]()
+    _store(state, payloads, [LeadershipTaken(epoch=1, engine="engine-1", version="0.1.0")])
+    for texts in STORY:
+        now = _time(payloads)
+        events: list[AnyEvent] = []
+        for text in texts:
+            for event in _decided(state, text, now).events:
+                evolve(state, event, Moment(len(payloads) + 1, len(events), now))
+                events.append(event)
+        if events:
+            _append(state, payloads, events)
+    _store(state, payloads, [LeadershipTaken(epoch=2, engine="engine-2", version="0.1.0")])
+    (folder / "history.jsonl").write_bytes(b"".join(payload + b"\n" for payload in payloads))
+    write_digest(folder)
+
+
+def _time(payloads: list[bytes]) -> int:
+    return NOON + len(payloads) * SECOND
+
+
+def _decided(state: State, text: str, now: int) -> Decision:
+    return decide(state, _with_trace(command(text)), now)
+
+
+def _with_trace(asked: AnyCommand) -> AnyCommand:
+    match asked:
+        case Allocate():
+            return msgspec.structs.replace(
+                asked, traceparent=TRACEPARENT, network="podnet", asked=NOON - 1500
+            )
+        case Release():
+            return msgspec.structs.replace(asked, traceparent=TRACEPARENT)
+        case ReleaseAllocation() | _:
+            return asked
+
+
+def _store(state: State, payloads: list[bytes], events: list[AnyEvent]) -> None:
+    for index, event in enumerate(events):
+        evolve(state, event, Moment(len(payloads) + 1, index, _time(payloads)))
+    _append(state, payloads, events)
+
+
+def _append(state: State, payloads: list[bytes], events: list[AnyEvent]) -> None:
+    prev = commit.digest(payloads[-1]) if payloads else commit.GENESIS
+    encoded = [commit.encode_event(event) for event in events]
+    payloads.append(commit.encode(state.epoch, _time(payloads), prev, encoded))
+
+
+if __name__ == "__main__":
+    verb, where = sys.argv[1:]
+    {"digest": write_digest, "record": record}[verb](Path(where))

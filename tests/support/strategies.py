@@ -1,0 +1,147 @@
+"""What hypothesis draws: small worlds in which pods meet often, and sometimes nonsense."""
+
+from __future__ import annotations
+
+from ipaddress import ip_network
+
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from ipledger.engine.commands import (
+    Allocate,
+    AnyCommand,
+    ApplyPool,
+    DeletePool,
+    Release,
+    ReleaseAllocation,
+)
+from ipledger.events.facts import Pod, PoolSpec, Route
+from support.model import Facts
+
+SUBNETS = ("10.0.0.0/28", "10.0.0.0/28", "10.0.1.0/29", "10.0.0.0/27", "fd00::/125", "fd01::/64")
+NAMES = ("a", "b", "c", "six", "big")
+
+EVERYDAY = (
+    PoolSpec("a", 4, "10.0.0.0/28", ips=("10.0.0.2-10.0.0.5",), default=True),
+    PoolSpec("b", 4, "10.0.0.0/28", ips=("10.0.0.8", "10.0.0.6"), gateway="10.0.0.1"),
+    PoolSpec("c", 4, "10.0.1.0/29", ips=("10.0.1.1-10.0.1.6",), exclude_ips=("10.0.1.3",)),
+    PoolSpec("six", 6, "fd00::/125", ips=("fd00::2-fd00::6",), default=True),
+    PoolSpec("big", 6, "fd01::/64", ips=("fd01::1-fd01::ffff:ffff:ffff:ffff",)),
+)
+"""Pools that go together."""
+
+TINY = (
+    PoolSpec("a", 4, "10.0.0.0/28", ips=("10.0.0.2",), default=True),
+    PoolSpec("b", 4, "10.0.0.0/28", ips=("10.0.0.4-10.0.0.5",)),
+    PoolSpec("c", 4, "10.0.1.0/29", ips=("10.0.1.1", "10.0.1.6"), gateway="10.0.1.2"),
+    PoolSpec("six", 6, "fd00::/125", ips=("fd00::2-fd00::3",), default=True),
+    PoolSpec("big", 6, "fd01::/64", ips=("fd01::1-fd01::2",)),
+)
+"""Pools that are soon full."""
+
+_names = st.sampled_from(NAMES)
+_uids = st.sampled_from(("p1", "p2", "p3", "p4", "p5", "p6", "p7"))
+_sandboxes = st.integers(1, 40).map(lambda n: f"s{n}")
+_interfaces = st.sampled_from(("eth0", "eth0", "eth0", "net1"))
+_nodes = st.sampled_from(("n1", "n1", "n1", "n1", "n2"))
+
+
+@st.composite
+def ranges(draw: st.DrawFn, subnet: str) -> tuple[str, ...]:
+    """Up to three ranges, most of them inside the subnet."""
+    first = ip_network(subnet).network_address
+    found: list[str] = []
+    for _ in range(draw(st.integers(0, 3))):
+        start = first + draw(st.integers(0, 9))
+        length = draw(st.integers(0, 5))
+        found.append(f"{start}-{start + length}" if length else str(start))
+    return tuple(found)
+
+
+@st.composite
+def pool_specs(draw: st.DrawFn) -> PoolSpec:
+    """Any pool, valid or not."""
+    subnet = draw(st.sampled_from(SUBNETS))
+    version = ip_network(subnet).version
+    first = ip_network(subnet).network_address
+    inside = st.integers(0, 8).map(lambda offset: str(first + offset))
+    destination = "10.9.0.0/16" if version == 4 else "fd09::/64"
+    routes = st.lists(st.builds(Route, st.just(destination), inside), max_size=1)
+    return PoolSpec(
+        name=draw(_names),
+        ip_version=draw(st.sampled_from((0, version, version, 4))),
+        subnet=subnet,
+        ips=draw(ranges(subnet)),
+        exclude_ips=draw(ranges(subnet)) if draw(st.booleans()) else (),
+        gateway=draw(inside) if draw(st.booleans()) else "",
+        routes=tuple(draw(routes)),
+        default=draw(st.booleans()),
+        disable=draw(st.sampled_from((False, False, False, True))),
+    )
+
+
+def pool_names(*usual: str) -> st.SearchStrategy[tuple[str, ...]]:
+    """Pools that an ADD names: none, a usual one, or any: one twice, or one that is not there."""
+    some = st.permutations(usual).map(lambda names: tuple(names[:2]))
+    return st.one_of(st.just(()), some, some, st.lists(_names, max_size=3).map(tuple))
+
+
+@st.composite
+def adds(draw: st.DrawFn) -> Allocate:
+    """An ADD of one of a few pods."""
+    uid = draw(_uids)
+    return Allocate(
+        pod=Pod("ns", f"pod-{uid}", uid),
+        sandbox=draw(_sandboxes),
+        interface=draw(_interfaces),
+        node=draw(_nodes),
+        default_ipv4_pools=draw(pool_names("a", "b", "c")),
+        default_ipv6_pools=draw(pool_names("six", "big")),
+        clean_gateway=draw(st.booleans()),
+    )
+
+
+def commands() -> st.SearchStrategy[AnyCommand]:
+    """Any command, whatever there is."""
+    dels = st.builds(
+        Release, sandbox=_sandboxes, interface=_interfaces, node=_nodes, fence=st.booleans()
+    )
+    frees = st.builds(
+        ReleaseAllocation,
+        allocation=st.integers(1, 12).map(lambda n: f"a{n}"),
+        sandbox=st.just("") | _sandboxes,
+    )
+    pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
+    deletes = st.builds(DeletePool, name=_names)
+    return st.one_of(dels, dels, frees, pools, pools, deletes)
+
+
+@st.composite
+def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
+    """A command about something that is there: its DEL, its next sandbox, a change of its pool."""
+    allocation, live = draw(st.sampled_from(list(facts.live.items())))
+    uid, interface = live.identity
+    pool = draw(st.sampled_from(list(facts.pools.values())))
+    changed = replace(
+        pool,
+        ips=draw(st.sampled_from((pool.ips, pool.ips[:1], *(p.ips for p in EVERYDAY)))),
+        exclude_ips=draw(st.just(()) | ranges(pool.subnet)),
+        disable=draw(st.sampled_from((False, False, True))),
+    )
+    again = Allocate(
+        pod=Pod("ns", f"pod-{uid}", uid),
+        sandbox=draw(st.just(live.sandbox) | _sandboxes),
+        interface=interface,
+        node=live.node,
+    )
+    delete = Release(sandbox=live.sandbox, interface=interface, node=live.node)
+    free = ReleaseAllocation(allocation=allocation, sandbox=draw(st.sampled_from(("", "s1"))))
+    choices: tuple[AnyCommand, ...] = (delete, again, ApplyPool(pool=changed), free)
+    return draw(st.sampled_from(choices))
+
+
+def likely(facts: Facts) -> st.SearchStrategy[AnyCommand]:
+    """A command as life brings it: mostly ADDs, and what concerns what is there."""
+    if not facts.live:
+        return st.one_of(adds(), adds(), adds(), commands())
+    return st.one_of(adds(), adds(), adds(), aimed(facts), aimed(facts), commands())
