@@ -9,7 +9,6 @@ STAMP  := $(VENV)/.installed
 # Debian package -> a file it brings; only what is missing is installed.
 DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc
-DEBIAN_DEMO := $(DEBIAN_TEST)
 
 .PHONY: help demo test check bench format clean debian
 
@@ -35,12 +34,13 @@ demo: $(STAMP) debian ## Start everything and show the main job
 test: $(STAMP) debian ## Run all tests, on real servers and real plugins
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-check: $(STAMP) ## Format, lint, types, import layers
+check: $(STAMP) ## Format, lint, types, import layers, purity of the core
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/unit/test_purity.py tests/unit/test_layout.py
 
 format: $(STAMP) ## Rewrite the sources in the house format
 	$(BIN)/ruff format .

@@ -32,6 +32,7 @@ from ipledger.projections.fold import BrokenLogError
 _log = logging.getLogger(__name__)
 
 _READY_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 10.0
 _RECONNECT_S = 0.05  # the server is on loopback, and this process starts it again
 _EXPECTED = (
     AgentError,
@@ -58,6 +59,8 @@ class UpOptions:
 
 def run_up(options: UpOptions) -> None:
     """Run everything until a signal. Raises `CliError`."""
+    if sys.flags.optimize:
+        raise CliError("run Python without -O: assertions guard the invariants of the log")
     logging.basicConfig(
         stream=sys.stderr,
         level=logging.INFO,
@@ -117,7 +120,7 @@ async def _connected(url: str, role: str) -> AsyncGenerator[NatsClient]:
     try:
         yield nc
     finally:
-        with contextlib.suppress(nats.errors.Error):
+        with contextlib.suppress(nats.errors.Error, OSError):
             await nc.close()
 
 
@@ -141,7 +144,11 @@ async def _running_engine(
     finally:
         ready.cancel()
         engine.stop()
-        await running
+        await asyncio.wait((running,), timeout=_STOP_TIMEOUT_S)
+        if not running.done():  # a commit that JetStream does not take: found at the next start
+            running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
         await service.stop()
 
 

@@ -25,6 +25,9 @@ _DEFAULT_DESTINATION = {4: "0.0.0.0/0", 6: "::/0"}
 
 def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] | Refusal:
     """An ADD: the same addresses again, the same ones in a new sandbox, new ones, or a refusal."""
+    if not command.pod.uid:
+        message = "pod.uid: '' says nothing of whose the addresses are"
+        return Refusal(Reason.BAD_REQUEST, message, "pod.uid")
     attachment = (command.sandbox, command.interface)
     ended_at = state.ended.ended_at(attachment, now)
     if ended_at is not None:

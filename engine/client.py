@@ -36,7 +36,8 @@ from ipledger.engine.refusals import Refusal
 from ipledger.events import names
 from ipledger.events.facts import PoolSpec
 
-_ATTEMPT_TIMEOUT_S = 5.0
+_ATTEMPT_TIMEOUT_FIRST_S = 1.0
+_ATTEMPT_TIMEOUT_MAX_S = 5.0
 _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
 
@@ -116,7 +117,7 @@ class EngineClient:
             page = await self._retry(attempt, Page, self.timeout_s)
             yield page
             while not page.last:
-                message = await subscription.next_msg(_ATTEMPT_TIMEOUT_S)
+                message = await subscription.next_msg(_ATTEMPT_TIMEOUT_MAX_S)
                 page = _expect(_decode(message.data), Page)
                 yield page
         except nats.errors.TimeoutError:
@@ -145,11 +146,11 @@ class EngineClient:
         """Try until an engine answers for certain; sent twice, a command does nothing twice."""
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
-        delay_s = _RETRY_FIRST_S
+        delay_s, attempt_s = _RETRY_FIRST_S, _ATTEMPT_TIMEOUT_FIRST_S
         why = "no time was given"
         while (left_s := deadline - clock()) > 0:
             try:
-                answer = await attempt(min(left_s, _ATTEMPT_TIMEOUT_S))
+                answer = await attempt(min(left_s, attempt_s))
             except nats.errors.NoRespondersError:
                 why = f"no engine serves realm {self.realm!r}"
             except (TimeoutError, nats.errors.TimeoutError):
@@ -163,6 +164,7 @@ class EngineClient:
             left_s = deadline - clock()
             await asyncio.sleep(max(0.0, min(delay_s * random.uniform(0.5, 1.5), left_s)))
             delay_s = min(delay_s * 2, _RETRY_MAX_S)
+            attempt_s = min(attempt_s * 2, _ATTEMPT_TIMEOUT_MAX_S)
         raise EngineUnavailableError(f"{why}, tried for {timeout_s:g} s")
 
 

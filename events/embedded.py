@@ -108,9 +108,15 @@ class EmbeddedServer:
             try:
                 await asyncio.wait_for(process.wait(), _STOP_TIMEOUT_S)
             except TimeoutError:
-                process.kill()
-                await process.wait()
+                await self.kill()
         self._unlock()
+
+    async def kill(self) -> None:
+        """End the server with SIGKILL; what it acknowledged is on disk."""
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+            await self._process.wait()
 
     async def supervise(self) -> None:
         """Start the server again whenever it dies, reporting its log. Runs until cancelled."""
@@ -193,11 +199,13 @@ class EmbeddedServer:
         try:
             self.port = await asyncio.wait_for(self._ready_port(ports_dir), _READY_TIMEOUT_S)
         except TimeoutError:
-            self._process.kill()
-            await self._process.wait()
+            await self.kill()
             raise EmbeddedServerError(
                 f"nats-server was not ready after {_READY_TIMEOUT_S:.0f} s\n{self.log_tail()}"
             ) from None
+        except asyncio.CancelledError:
+            await self.kill()
+            raise
 
     async def _ready_port(self, ports_dir: Path) -> int:
         """The client port, from the file that nats-server writes when it serves."""

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 
 _WRONG_LAST_SEQUENCE = 10071  # nats-server's JSStreamWrongLastSequenceErrF
 _ANSWER_TIMEOUT_S = 2.0
+_APPEND_TIMEOUT_FIRST_S = 0.5  # a lost answer costs this; sending again too early costs nothing
+_APPEND_TIMEOUT_MAX_S = 4.0
 _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
 _FETCH_MESSAGES = 500
@@ -95,17 +97,22 @@ class JetStreamLog:
     async def append(
         self, payload: bytes, *, after: int, traceparent: str = ""
     ) -> Appended | Conflict:
-        """See `Log.append`. Tries for as long as it takes; cancel it to give up."""
+        """See `Log.append`. Tries for as long as it takes; cancel it to give up.
+
+        Raises `LogUnavailableError` only if the connection was closed for good: the outcome is
+        then found by the next fold.
+        """
+        assert len(payload) <= self.payload_bytes_max
         headers = {Header.EXPECTED_LAST_SEQUENCE.value: str(after)}
         if traceparent:
             headers["traceparent"] = traceparent
-        delay_s = _RETRY_FIRST_S
+        delay_s, timeout_s = _RETRY_FIRST_S, _APPEND_TIMEOUT_FIRST_S
         while True:
             try:
                 ack = await self.js.publish(
                     names.log_subject(self.realm),
                     payload,
-                    timeout=_ANSWER_TIMEOUT_S,
+                    timeout=timeout_s,
                     stream=names.stream(self.realm),
                     headers=headers,
                 )
@@ -115,9 +122,11 @@ class JetStreamLog:
                     return await self._resolve(payload, after)
                 _log.warning("append after %d refused by JetStream, trying again: %s", after, error)
             except _PASSING as error:
+                self._check_open(error)
                 _log.warning("append after %d not answered, sending it again: %r", after, error)
             await asyncio.sleep(delay_s)
             delay_s = min(delay_s * 2, _RETRY_MAX_S)
+            timeout_s = min(timeout_s * 2, _APPEND_TIMEOUT_MAX_S)
 
     async def _resolve(self, payload: bytes, after: int) -> Appended | Conflict:
         """Tell a conflict from a copy of ours that landed while its answer was lost (idea 4)."""
@@ -130,8 +139,13 @@ class JetStreamLog:
                         return Appended(after + 1)
                 return Conflict(last)
             except (*_PASSING, LogUnavailableError) as error:
+                self._check_open(error)
                 _log.warning("cannot read entry %d yet, trying again: %r", after + 1, error)
                 await asyncio.sleep(_RETRY_MAX_S)
+
+    def _check_open(self, error: Exception) -> None:
+        if self.nc.is_closed:
+            raise LogUnavailableError("the connection to NATS was closed") from error
 
     async def last(self) -> int:
         """See `Log.last`. Raises `LogUnavailableError`."""

@@ -161,6 +161,10 @@ async def test_the_server_dies_with_its_owner_and_the_data_can_be_taken_over(
     await process.communicate()
 
     server = EmbeddedServer(tmp_path)
-    await server.start()
-    assert not is_alive(pid)
-    await server.stop()
+    try:
+        await server.start()
+        assert not is_alive(pid)
+        await server.stop()
+    finally:
+        if is_alive(pid):
+            os.kill(pid, signal.SIGKILL)

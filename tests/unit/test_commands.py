@@ -9,6 +9,10 @@ import msgspec
 import pytest
 
 from ipledger.engine.commands import Allocate
+from ipledger.engine.decide import decide as decide_command
+from ipledger.engine.refusals import Reason
+from ipledger.events.facts import Pod
+from ipledger.projections.state import State
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 GOOD: dict[str, Any] = {
@@ -74,3 +78,10 @@ def test_a_value_out_of_its_bounds_is_refused_and_its_field_named(
 def test_an_unknown_field_is_refused_and_named() -> None:
     with pytest.raises(msgspec.ValidationError, match="sandboks"):
         decode(sandboks="s1")
+
+
+def test_an_add_without_a_pod_uid_is_refused() -> None:
+    command = Allocate(pod=Pod("shop", "cart", ""), sandbox="s1", interface="eth0", node="n1")
+    refusal = decide_command(State(), command, 0).refusal
+    assert refusal is not None
+    assert (refusal.reason, refusal.field) == (Reason.BAD_REQUEST, "pod.uid")
