@@ -1,8 +1,8 @@
-"""`ipledger get`: pools and allocations as they are now."""
+"""`ipledger get`: pools, reservations and allocations as they are now."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -10,13 +10,13 @@ from cyclopts import Parameter
 from ipledger.cli.connection import DEFAULT, Connection, engine_client
 from ipledger.cli.errors import CliError, UsageError
 from ipledger.cli.kinds import Kind, parse_kind
-from ipledger.cli.output import Format, Output, note, print_one, print_pages, print_rows
-from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS
+from ipledger.cli.output import Column, Format, Output, note, print_one, print_pages, print_rows
+from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS, RESERVATION_COLUMNS
 
 if TYPE_CHECKING:
     from ipledger.engine.client import EngineClient
     from ipledger.engine.queries import AllocationsWhere
-    from ipledger.projections.rows import AllocationRow
+    from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow
 
 
 async def get(
@@ -35,9 +35,9 @@ async def get(
     Parameters
     ----------
     kind
-        `pools` or `allocations`; the singular does too.
+        `pools`, `reservations` or `allocations`; the singular does too.
     name
-        Only the pool of this name, or the allocation of this id.
+        Only the pool or reservation of this name, or the allocation of this id.
     namespace
         Only allocations of pods in this namespace.
     pool
@@ -46,10 +46,10 @@ async def get(
         Only allocations on this node.
     """
     what = parse_kind(kind)
-    if what is Kind.POOLS:
+    if what is not Kind.ALLOCATIONS:
         _only_for_allocations(namespace=namespace, pool=pool, node=node)
         async with engine_client(connection) as client:
-            await _pools(client, name, output)
+            await _resources(client, what, name, output)
         return
     from ipledger.engine.queries import AllocationsWhere
 
@@ -64,16 +64,21 @@ def _only_for_allocations(**options: str) -> None:
             raise UsageError(f"--{option} {value}: only allocations can be chosen by {option}")
 
 
-async def _pools(client: EngineClient, name: str, output: Format) -> None:
-    rows = (await client.pools(name)).pools
-    if not name:
-        print_rows(rows, POOL_COLUMNS, output)
-        if not rows:
-            note("no pools")
-    elif rows:
-        print_one(rows[0], POOL_COLUMNS, output)
+async def _resources(client: EngineClient, what: Kind, name: str, output: Format) -> None:
+    rows: Sequence[PoolRow] | Sequence[ReservationRow]
+    columns: Sequence[Column]
+    if what is Kind.POOLS:
+        rows, columns = (await client.pools(name)).pools, POOL_COLUMNS
     else:
-        raise CliError(f"no pool {name!r}")
+        rows, columns = (await client.reservations(name)).reservations, RESERVATION_COLUMNS
+    if not name:
+        print_rows(rows, columns, output)
+        if not rows:
+            note(f"no {what}")
+    elif rows:
+        print_one(rows[0], columns, output)
+    else:
+        raise CliError(f"no {what.removesuffix('s')} {name!r}")
 
 
 async def _allocations(client: EngineClient, query: AllocationsWhere, output: Format) -> None:

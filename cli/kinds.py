@@ -11,12 +11,17 @@ class Kind(StrEnum):
     """A kind by its plural."""
 
     POOLS = "pools"
+    RESERVATIONS = "reservations"
     ALLOCATIONS = "allocations"
 
 
 _SPELLINGS = {
     **dict.fromkeys(("pool", "pools", "ippool", "ippools"), Kind.POOLS),
     **dict.fromkeys(("spiderippool", "spiderippools"), Kind.POOLS),
+    **dict.fromkeys(
+        ("reservation", "reservations", "reservedip", "reservedips"), Kind.RESERVATIONS
+    ),
+    **dict.fromkeys(("spiderreservedip", "spiderreservedips"), Kind.RESERVATIONS),
     **dict.fromkeys(("allocation", "allocations"), Kind.ALLOCATIONS),
 }
 
@@ -31,3 +36,12 @@ def parse_kind(text: str) -> Kind:
     if kind is None:
         raise UsageError(f"unknown kind {text!r}; known are {', '.join(Kind)}")
     return kind
+
+
+def short_kind(kind: str) -> str:
+    """A manifest's kind as messages have it.
+
+    >>> short_kind("SpiderIPPool")
+    'ippool'
+    """
+    return kind.lower().removeprefix("spider")

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from ipledger.events.types import (
     AddressesAllocated,
+    AddressesHeld,
     AddressesReleased,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
+    ApplicationCreated,
+    ApplicationDeleted,
+    ApplicationUpdated,
     AttachmentDeleted,
     LeadershipTaken,
     PoolCreated,
     PoolDeleted,
     PoolUpdated,
+    ReservationCreated,
+    ReservationDeleted,
+    ReservationUpdated,
 )
 
 
@@ -23,13 +30,37 @@ def summary(event: AnyEvent) -> str:
             return f"{event.engine} epoch {event.epoch}"
         case PoolCreated() | PoolUpdated():
             return f"{event.pool.name} {event.pool.subnet} {','.join(event.pool.ips)}"
-        case PoolDeleted():
+        case ReservationCreated() | ReservationUpdated():
+            return f"{event.reservation.name} {','.join(event.reservation.ips)}"
+        case PoolDeleted() | ReservationDeleted():
             return event.name
+        case ApplicationCreated() | ApplicationUpdated():
+            workload = event.application
+            where = f"{workload.kind} {workload.namespace}/{workload.name}"
+            return f"{where} replicas {workload.replicas} from {workload.start}"
+        case ApplicationDeleted():
+            return f"{event.kind} {event.namespace}/{event.name}"
+        case _:
+            return _of_addresses(event)
+
+
+def _of_addresses(
+    event: AddressesAllocated
+    | AllocationRebound
+    | AddressesHeld
+    | AddressesReleased
+    | AttachmentDeleted
+    | AllocationRefused,
+) -> str:
+    match event:
         case AddressesAllocated():
             addresses = ",".join(held.address for held in event.addresses)
             return f"{event.allocation} {addresses} {event.pod} {event.interface} on {event.node}"
         case AllocationRebound():
-            return f"{event.allocation} to sandbox {event.sandbox}"
+            pod = f" of {event.pod} on {event.node}" if event.pod else ""
+            return f"{event.allocation} to sandbox {event.sandbox}{pod}"
+        case AddressesHeld():
+            return f"{event.allocation} sandbox {event.sandbox} is over"
         case AddressesReleased():
             return " ".join([event.allocation, event.reason, event.evidence]).rstrip()
         case AttachmentDeleted():

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ipledger.cli.output import Column
 
 if TYPE_CHECKING:
+    from ipledger.events.facts import Selector
     from ipledger.projections.rows import AllocationRow, PoolRow
 
 
@@ -16,8 +17,28 @@ def _pool_routes(row: PoolRow) -> str:
     return _joined(f"{route.dst}={route.gw}" for route in row.routes)
 
 
+def _selector(field: str) -> Callable[[Any], str]:
+    value = attrgetter(field)
+    return lambda row: selector_text(value(row))
+
+
+def selector_text(selector: Selector | None) -> str:
+    """A label selector as kubectl writes it; one that is not there is ''."""
+    if selector is None:
+        return ""
+    terms = [f"{key}={value}" for key, value in selector.match_labels.items()]
+    for want in selector.match_expressions:
+        values = f" ({','.join(want.values)})" if want.values else ""
+        terms.append(_OPERATORS[want.operator].format(want.key) + values)
+    return ",".join(terms) or "(everything)"
+
+
 def _addresses(row: AllocationRow) -> str:
     return _joined(held.address for held in row.addresses)
+
+
+def _pod(row: AllocationRow) -> str:
+    return f"{row.namespace}/{row.pod}" if row.namespace else row.pod
 
 
 def _pools(row: AllocationRow) -> str:
@@ -33,6 +54,8 @@ def _joined(texts: Iterable[str]) -> str:
     return ",".join(texts)
 
 
+_OPERATORS = {"In": "{} in", "NotIn": "{} notin", "Exists": "{}", "DoesNotExist": "!{}"}
+
 POOL_COLUMNS = (
     Column("NAME", attrgetter("name")),
     Column("VERSION", attrgetter("ip_version")),
@@ -42,12 +65,36 @@ POOL_COLUMNS = (
     Column("HELD", attrgetter("held"), wide=True),
     Column("QUARANTINED", attrgetter("quarantined"), wide=True),
     Column("FREE", attrgetter("free")),
+    Column("RESERVED", attrgetter("reserved"), wide=True),
     Column("DEFAULT", attrgetter("default")),
     Column("DISABLED", attrgetter("disable")),
     Column("GATEWAY", attrgetter("gateway"), wide=True),
     Column("IPS", _joined_of("ips"), wide=True),
     Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
     Column("ROUTES", _pool_routes, wide=True),
+    Column("POD-AFFINITY", _selector("pod_affinity"), wide=True),
+    Column("NAMESPACES", _joined_of("namespace_name"), wide=True),
+    Column("NAMESPACE-AFFINITY", _selector("namespace_affinity"), wide=True),
+    Column("NODES", _joined_of("node_name"), wide=True),
+    Column("NODE-AFFINITY", _selector("node_affinity"), wide=True),
+    Column("NETWORKS", _joined_of("multus_name"), wide=True),
+)
+
+RESERVATION_COLUMNS = (
+    Column("NAME", attrgetter("name")),
+    Column("VERSION", attrgetter("ip_version")),
+    Column("TOTAL", attrgetter("total")),
+    Column("ALLOCATED", attrgetter("allocated")),
+    Column("IPS", _joined_of("ips")),
+)
+
+HOLDER_COLUMNS = (
+    Column("ADDRESSES", _addresses),
+    Column("POD", _pod),
+    Column("INTERFACE", attrgetter("interface")),
+    Column("NODE", attrgetter("node")),
+    Column("SINCE", attrgetter("since")),
+    Column("ALLOCATION", attrgetter("id")),
 )
 
 ALLOCATION_COLUMNS = (

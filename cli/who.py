@@ -12,7 +12,7 @@ from ipledger.cli.views import ALLOCATION_COLUMNS
 from ipledger.events.addresses import parse_ip
 
 if TYPE_CHECKING:
-    from ipledger.projections.rows import PoolRow
+    from ipledger.projections.rows import PoolRow, ReservationRow
 
 
 async def who(
@@ -37,8 +37,19 @@ async def who(
                 print_one(row, ALLOCATION_COLUMNS, output)
                 return 0
         pools = (await client.pools()).pools
-    note(f"nobody holds {address}: {_where(pools, version, value)}")
+        reservations = (await client.reservations()).reservations
+    where = _reserved(reservations, version, value) or _where(pools, version, value)
+    note(f"nobody holds {address}: {where}")
     return EXIT_FAILURE
+
+
+def _reserved(reservations: Iterable[ReservationRow], version: int, value: int) -> str:
+    from ipledger.projections.ranges import contains, parse_ranges
+
+    for row in reservations:
+        if row.ip_version == version and contains(parse_ranges(row.ips, version), value):
+            return f"it is reserved by {row.name}"
+    return ""
 
 
 def _where(pools: Iterable[PoolRow], version: int, value: int) -> str:

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
-from ipledger.engine.allocate import describe
+from ipledger.engine.choice import describe
 from ipledger.engine.refusals import Reason, Refusal
 
 
@@ -31,6 +31,7 @@ CODE_OF: dict[Reason, int] = {
     Reason.SANDBOX_TAKEN: 105,
     Reason.OTHER_NODE: 106,
     Reason.BAD_REQUEST: 107,
+    Reason.ADDRESS_IN_USE: 108,
 }
 """The refusals that an ADD can meet."""
 

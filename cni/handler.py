@@ -80,26 +80,36 @@ class CniHandler:
         if self._ended.within(attachment, FENCE_MICROS / 1e6):
             message = f"sandbox {request.sandbox} interface {request.interface} was deleted"
             raise CniError.of_refusal(Refusal(Reason.ATTACHMENT_ENDED, message))
-        command = Allocate(
-            pod=request.pod,
-            sandbox=request.sandbox,
-            interface=request.interface,
-            node=self.node,
-            network=request.config.name,
-            default_ipv4_pools=request.config.ipam.default_ipv4_ippool,
-            default_ipv6_pools=request.config.ipam.default_ipv6_ippool,
-            clean_gateway=request.config.ipam.clean_gateway,
-            traceparent=request.traceparent,
-            asked=asked,
-        )
         try:
-            answer = await self.client.allocate(command, self.add_timeout_s)
+            answer = await self.client.allocate(self._allocate(request, asked), self.add_timeout_s)
         except RefusedError as error:
             self._refused.add(attachment)
             raise CniError.of_refusal(error.refusal) from error
         except EngineUnavailableError as error:
             raise _try_again(error) from error
         return encode_result(request.config.cni_version, answer.allocation)
+
+    def _allocate(self, request: CniRequest, asked: int) -> Allocate:
+        ipam, inputs = request.config.ipam, request.inputs
+        return Allocate(
+            pod=request.pod,
+            sandbox=request.sandbox,
+            interface=request.interface,
+            node=self.node,
+            network=request.config.name,
+            default_ipv4_pools=ipam.default_ipv4_ippool,
+            default_ipv6_pools=ipam.default_ipv6_ippool,
+            clean_gateway=ipam.clean_gateway,
+            owner=inputs.owner,
+            labels=inputs.labels,
+            annotations=inputs.annotations,
+            namespace_labels=inputs.namespace_labels,
+            namespace_annotations=inputs.namespace_annotations,
+            node_labels=inputs.node_labels,
+            network_name=inputs.network_name,
+            traceparent=request.traceparent,
+            asked=asked,
+        )
 
     async def _delete(self, request: CniRequest) -> bytes:
         attachment = (request.sandbox, request.interface)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from ipledger.cni.body import decode_body
 from ipledger.cni.errors import CniError, Code
+from ipledger.cni.inputs import PodInputs, read_inputs
 from ipledger.events.facts import Pod
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0")
@@ -25,7 +26,6 @@ _FORMS = {
     "CNI_IFNAME": re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}"),
 }
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
-_PATH = re.compile(r"at `\$\.?(.*)`$")
 
 
 class IpamConfig(msgspec.Struct, frozen=True):
@@ -56,24 +56,25 @@ class NetworkConfig(msgspec.Struct, frozen=True):
 
 
 class CniRequest(msgspec.Struct, frozen=True):
-    """A CNI call that is well formed."""
+    """A CNI call that is well formed. `inputs` is read for ADD only; the others need none."""
 
     command: str
     sandbox: str
     interface: str
     pod: Pod
     config: NetworkConfig
+    inputs: PodInputs
     traceparent: str
 
 
-_decode = msgspec.json.Decoder(NetworkConfig).decode
+_decoder = msgspec.json.Decoder(NetworkConfig)
 
 
 def cni_version_of(body: bytes) -> str:
     """The version to answer an erroneous call in: the caller's if it can be read."""
     try:
-        version = _decode(body).cni_version
-    except (msgspec.DecodeError, UnicodeDecodeError):
+        version = _decoder.decode(body).cni_version
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return VERSIONS[-1]
     return version if version in VERSIONS else VERSIONS[-1]
 
@@ -83,7 +84,7 @@ def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
     command = headers.get("Cni-Command", "")
     if command not in _NEEDED:
         raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_COMMAND: {command!r} is not known")
-    config = _config(body)
+    config = decode_body(_decoder, body)
     if config.cni_version not in VERSIONS:
         raise CniError(
             Code.INCOMPATIBLE_VERSION,
@@ -95,13 +96,15 @@ def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
         raise CniError(Code.INCOMPATIBLE_VERSION, message)
     for variable in _NEEDED[command]:
         _check_variable(variable, headers)
-    sandbox = headers["Cni-Containerid"]
+    sandbox, interface = headers["Cni-Containerid"], headers["Cni-Ifname"]
+    pod = _pod(headers.get("Cni-Args", ""), sandbox)
     return CniRequest(
         command=command,
         sandbox=sandbox,
-        interface=headers["Cni-Ifname"],
-        pod=_pod(headers.get("Cni-Args", ""), sandbox),
+        interface=interface,
+        pod=pod,
         config=config,
+        inputs=read_inputs(body, interface, pod.namespace) if command == "ADD" else PodInputs(),
         traceparent=_traceparent(headers.get("Traceparent", "")),
     )
 
@@ -113,28 +116,6 @@ def _check_variable(variable: str, headers: Mapping[str, str]) -> None:
     form = _FORMS.get(variable)
     if form is not None and not form.fullmatch(value):
         raise CniError(Code.INVALID_ENVIRONMENT, f"{variable}: {value!r} is not valid")
-
-
-def _config(body: bytes) -> NetworkConfig:
-    try:
-        return _decode(body)
-    except msgspec.ValidationError as error:
-        path = _PATH.search(str(error))
-        field = path.group(1) if path else "network configuration"
-        what = str(error).partition(" - at ")[0]
-        message = f"{field}: {_value_at(body, field)} is not valid: {what}"
-        raise CniError(Code.INVALID_NETWORK_CONFIG, message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        message = "the network configuration on stdin is not JSON"
-        raise CniError(Code.DECODING_FAILURE, message, str(error)) from None
-
-
-def _value_at(body: bytes, path: str) -> str:
-    """The offending value, as JSON, for the error message."""
-    value: Any = msgspec.json.decode(body)
-    for key in re.findall(r"[^.\[\]]+", path):
-        value = value[int(key) if isinstance(value, list) else key]
-    return msgspec.json.encode(value).decode()[:200]
 
 
 def _traceparent(text: str) -> str:

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.refusals import Refusal
-from ipledger.projections.rows import AllocationRow, PoolRow
+from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel", tag_field="type"):
@@ -67,8 +67,32 @@ class Page(Answer, frozen=True):
 
     position: str
     pools: tuple[PoolRow, ...] = ()
+    reservations: tuple[ReservationRow, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
     last: bool = True
 
 
-AnyAnswer: TypeAlias = Allocated | Released | Applied | Refused | TryAgain | Status | Page
+class Change(msgspec.Struct, frozen=True):
+    """A field of a resource that would change: its path, and its JSON value before and after."""
+
+    field: str
+    before: object = None
+    after: object = None
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What applying a resource would do: `outcome` as in `Applied`, or why it would be refused."""
+
+    outcome: str = ""
+    changes: tuple[Change, ...] = ()
+    refusal: Refusal | None = None
+
+
+class Checked(Answer, frozen=True):
+    """What each command would do, in their order. Nothing was changed."""
+
+    position: str
+    forecasts: tuple[Forecast, ...]
+
+
+AnyAnswer: TypeAlias = Allocated | Released | Applied | Refused | TryAgain | Status | Page | Checked

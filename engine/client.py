@@ -18,6 +18,8 @@ from ipledger.engine.answers import (
     Allocated,
     AnyAnswer,
     Applied,
+    Checked,
+    Forecast,
     Page,
     Refused,
     Released,
@@ -26,15 +28,20 @@ from ipledger.engine.answers import (
 )
 from ipledger.engine.commands import (
     Allocate,
+    AnyApply,
     AnyCommand,
+    ApplyApplication,
     ApplyPool,
+    ApplyReservation,
+    DeleteApplication,
     DeletePool,
+    DeleteReservation,
     Release,
     ReleaseAllocation,
 )
-from ipledger.engine.refusals import Refusal
+from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
-from ipledger.events.facts import PoolSpec
+from ipledger.events.facts import Application, PoolSpec, ReservationSpec
 
 _ATTEMPT_TIMEOUT_FIRST_S = 1.0
 _ATTEMPT_TIMEOUT_MAX_S = 5.0
@@ -44,6 +51,11 @@ _RETRY_MAX_S = 1.0
 T = TypeVar("T", bound=AnyAnswer)
 
 _decode: Callable[[bytes], AnyAnswer] = msgspec.json.Decoder(AnyAnswer).decode
+_APPLY_VERBS: dict[type[AnyApply], str] = {
+    ApplyPool: "apply-pool",
+    ApplyReservation: "apply-reservation",
+    ApplyApplication: "apply-application",
+}
 _encode = msgspec.json.Encoder().encode
 
 
@@ -80,13 +92,39 @@ class EngineClient:
         subject = names.node_command(self.realm, command.node, "release")
         return await self._ask(subject, command, Released, timeout_s)
 
+    async def apply(self, command: AnyApply) -> Applied:
+        """Create or change what a manifest describes."""
+        return await self._admin(_APPLY_VERBS[type(command)], command, Applied)
+
     async def apply_pool(self, spec: PoolSpec) -> Applied:
         """Create or change a pool."""
-        return await self._admin("apply-pool", ApplyPool(pool=spec), Applied)
+        return await self.apply(ApplyPool(pool=spec))
 
     async def delete_pool(self, name: str) -> Applied:
         """Delete a pool."""
         return await self._admin("delete-pool", DeletePool(name=name), Applied)
+
+    async def apply_reservation(self, spec: ReservationSpec) -> Applied:
+        """Create or change a reservation."""
+        return await self.apply(ApplyReservation(reservation=spec))
+
+    async def delete_reservation(self, name: str) -> Applied:
+        """Delete a reservation."""
+        return await self._admin("delete-reservation", DeleteReservation(name=name), Applied)
+
+    async def check(self, commands: tuple[AnyApply, ...]) -> tuple[Forecast, ...]:
+        """What these commands would do, one after another. Nothing is changed."""
+        subject = names.query(self.realm, "check")
+        return (await self._ask(subject, queries.Check(commands=commands), Checked)).forecasts
+
+    async def apply_application(self, application: Application) -> Applied:
+        """Tell of a workload whose pods keep their addresses."""
+        return await self.apply(ApplyApplication(application=application))
+
+    async def delete_application(self, kind: str, namespace: str, name: str) -> Applied:
+        """Tell that a workload is gone."""
+        command = DeleteApplication(kind=kind, namespace=namespace, name=name)
+        return await self._admin("delete-application", command, Applied)
 
     async def release_allocation(self, command: ReleaseAllocation) -> Released:
         """Free an allocation by name."""
@@ -99,6 +137,11 @@ class EngineClient:
     async def pools(self, name: str = "") -> Page:
         """The pools, or the one named."""
         return await self._ask(names.query(self.realm, "pools"), queries.Pools(name=name), Page)
+
+    async def reservations(self, name: str = "") -> Page:
+        """The reservations, or the one named."""
+        subject = names.query(self.realm, "reservations")
+        return await self._ask(subject, queries.Reservations(name=name), Page)
 
     async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
         """The allocations asked for, part by part, all at one position."""
@@ -153,6 +196,9 @@ class EngineClient:
                 answer = await attempt(min(left_s, attempt_s))
             except nats.errors.NoRespondersError:
                 why = f"no engine serves realm {self.realm!r}"
+            except nats.errors.MaxPayloadError:
+                size = f"more than the {self.nc.max_payload} bytes that the NATS server takes"
+                raise RefusedError(Refusal(Reason.BAD_REQUEST, f"the request is {size}")) from None
             except (TimeoutError, nats.errors.TimeoutError):
                 why = "the engine did not answer"
             except nats.errors.Error as error:

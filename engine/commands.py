@@ -12,7 +12,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from ipledger.events.facts import Pod, PoolSpec
+from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec
 
 ContainerId: TypeAlias = Annotated[
     str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$", max_length=128)
@@ -42,8 +42,9 @@ class Command(
 class Allocate(Command, frozen=True):
     """Give an interface of a pod its addresses; the same ones if it has them already.
 
-    `default_*_pools` are the pools named in the CNI configuration. `asked` is when the agent
-    was asked, in microseconds since the Unix epoch by its clock.
+    `default_*_pools` are the pools named in the CNI configuration. `network_name` is the
+    `namespace/name` of the interface's NetworkAttachmentDefinition, '' where there is none.
+    `asked` is when the agent was asked, in microseconds since the Unix epoch by its clock.
     """
 
     pod: Pod
@@ -54,6 +55,13 @@ class Allocate(Command, frozen=True):
     default_ipv4_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv4Pools")
     default_ipv6_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv6Pools")
     clean_gateway: bool = False
+    owner: Owner | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    namespace_labels: dict[str, str] = {}
+    namespace_annotations: dict[str, str] = {}
+    node_labels: dict[str, str] = {}
+    network_name: _Text = ""
     traceparent: TraceParent = ""
     asked: int = 0
 
@@ -80,7 +88,7 @@ class ReleaseAllocation(Command, frozen=True):
     evidence: _Text = ""
 
 
-class ApplyPool(Command, frozen=True):
+class ApplyPool(Command, frozen=True, tag=True):
     """Make a pool be like this: create it, change it, or find it so already.
 
     An `ip_version` of 0 in the specification means: derive it from the subnet.
@@ -95,4 +103,48 @@ class DeletePool(Command, frozen=True):
     name: Name
 
 
-AnyCommand: TypeAlias = Allocate | Release | ReleaseAllocation | ApplyPool | DeletePool
+class ApplyReservation(Command, frozen=True, tag=True):
+    """Make a reservation be like this: create it, change it, or find it so already.
+
+    An `ip_version` of 0 in the specification means: derive it from the first address.
+    """
+
+    reservation: ReservationSpec
+
+
+class DeleteReservation(Command, frozen=True):
+    """Delete a reservation; its addresses can be given out again."""
+
+    name: Name
+
+
+"""A command that a manifest stands for."""
+
+
+class ApplyApplication(Command, frozen=True, tag=True):
+    """A workload whose pods keep their addresses is like this now."""
+
+    application: Application
+
+
+class DeleteApplication(Command, frozen=True):
+    """A workload is gone."""
+
+    kind: Name
+    namespace: str
+    name: Name
+
+
+AnyApply: TypeAlias = ApplyPool | ApplyReservation | ApplyApplication
+
+AnyCommand: TypeAlias = (
+    Allocate
+    | Release
+    | ReleaseAllocation
+    | ApplyPool
+    | DeletePool
+    | ApplyReservation
+    | DeleteReservation
+    | ApplyApplication
+    | DeleteApplication
+)

@@ -9,6 +9,7 @@ One commit is in flight. An append that is refused means that another engine lea
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -22,15 +23,36 @@ from ipledger.engine.answers import (
     Released,
     TryAgain,
 )
-from ipledger.engine.commands import Allocate, AnyCommand, ApplyPool, DeletePool, Release
+from ipledger.engine.commands import (
+    Allocate,
+    AnyCommand,
+    ApplyApplication,
+    ApplyPool,
+    ApplyReservation,
+    DeleteApplication,
+    DeletePool,
+    DeleteReservation,
+    Release,
+)
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import commit
 from ipledger.events.log import Appended, Log
-from ipledger.events.types import AddressesReleased, LeadershipTaken, PoolCreated, PoolUpdated
+from ipledger.events.types import (
+    AddressesReleased,
+    ApplicationCreated,
+    ApplicationUpdated,
+    LeadershipTaken,
+    PoolCreated,
+    PoolUpdated,
+    ReservationCreated,
+    ReservationUpdated,
+)
 from ipledger.projections.fold import Fold
 from ipledger.projections.rows import allocation_row
 from ipledger.projections.state import Moment, State, evolve
+
+_log = logging.getLogger(__name__)
 
 QUEUE_MAX = 16_384
 """Requests that may wait; one more is answered "try again" at once."""
@@ -49,11 +71,16 @@ class Request(NamedTuple):
     reply: Reply
 
 
-_OUTCOMES: dict[type[object], str] = {
+OUTCOMES: dict[type[object], str] = {
     PoolCreated: "created",
     PoolUpdated: "configured",
+    ReservationCreated: "created",
+    ReservationUpdated: "configured",
+    ApplicationCreated: "created",
+    ApplicationUpdated: "configured",
     type(None): "unchanged",
 }
+"""What the event of an applied resource means for whoever applied it."""
 
 
 @dataclass(slots=True)
@@ -151,7 +178,7 @@ class CommitLoop:
             if callable(request.work):
                 batch.answers.append((request.reply, request.work(state)))
                 continue
-            decision = decide(state, request.work, batch.time)
+            decision = _decide(state, request.work, batch.time)
             encoded = [commit.encode_event(event) for event in decision.events]
             size = batch.size + sum(len(event) + 1 for event in encoded)
             if size > self._log.payload_bytes_max:
@@ -183,6 +210,15 @@ class CommitLoop:
         fold.advance(outcome.sequence, commit.digest(payload), batch.time)
 
 
+def _decide(state: State, command: AnyCommand, now: int) -> Decision:
+    """Decide; a command that our own mistake cannot decide must not end the engine for all."""
+    try:
+        return decide(state, command, now)
+    except Exception as error:
+        _log.exception("a command cannot be decided: %r", command)
+        return Decision((), Refusal(Reason.BAD_REQUEST, f"it cannot be decided: {error!r}"))
+
+
 def _too_large(size: int) -> Decision:
     message = f"the command needs a commit of {size} bytes, more than the server takes"
     return Decision((), Refusal(Reason.BAD_REQUEST, message))
@@ -199,9 +235,9 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
         return Allocated(position, allocation_row(held))
     event = decision.events[0] if decision.events else None
     match command:
-        case ApplyPool():
-            return Applied(position, _OUTCOMES[type(event)])
-        case DeletePool():
+        case ApplyPool() | ApplyReservation() | ApplyApplication():
+            return Applied(position, OUTCOMES[type(event)])
+        case DeletePool() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
         case Release() | _:
             freed = event.allocation if isinstance(event, AddressesReleased) else ""

@@ -7,20 +7,28 @@ idempotent by state. Refusals are values; a failed assertion is our own mistake.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 from ipledger.engine.allocate import allocate, refused
+from ipledger.engine.applications import apply_application, delete_application
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
+    ApplyApplication,
     ApplyPool,
+    ApplyReservation,
+    Command,
+    DeleteApplication,
     DeletePool,
+    DeleteReservation,
     Release,
     ReleaseAllocation,
 )
 from ipledger.engine.pools import apply_pool, delete_pool
 from ipledger.engine.refusals import Refusal
 from ipledger.engine.release import release, release_allocation
+from ipledger.engine.reservations import apply_reservation, delete_reservation
 from ipledger.events.types import AnyEvent
 from ipledger.projections.state import State
 
@@ -32,21 +40,30 @@ class Decision(NamedTuple):
     refusal: Refusal | None = None
 
 
+_Outcome: TypeAlias = tuple[AnyEvent, ...] | Refusal
+
+_TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
+    ReleaseAllocation: release_allocation,
+    ApplyPool: apply_pool,
+    DeletePool: delete_pool,
+    ApplyReservation: apply_reservation,
+    DeleteReservation: delete_reservation,
+    ApplyApplication: apply_application,
+    DeleteApplication: delete_application,
+}
+"""Commands whose outcome does not depend on when they are decided."""
+
+
 def decide(state: State, command: AnyCommand, now: int) -> Decision:
     """Decide a command at a time (microseconds since the Unix epoch), from a state."""
-    match command:
-        case Allocate():
-            outcome = allocate(state, command, now)
-            if isinstance(outcome, Refusal):
-                return Decision(refused(state, command, outcome), outcome)
-        case Release():
-            outcome = release(state, command, now)
-        case ReleaseAllocation():
-            outcome = release_allocation(state, command)
-        case ApplyPool():
-            outcome = apply_pool(state, command)
-        case DeletePool():
-            outcome = delete_pool(state, command)
+    if isinstance(command, Allocate):
+        outcome = allocate(state, command, now)
+        if isinstance(outcome, Refusal):
+            return Decision(refused(state, command, outcome), outcome)
+    elif isinstance(command, Release):
+        outcome = release(state, command, now)
+    else:
+        outcome = _TIMELESS[type(command)](state, command)
     if isinstance(outcome, Refusal):
         return Decision((), outcome)
     return Decision(outcome)

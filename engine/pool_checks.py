@@ -13,7 +13,8 @@ from itertools import pairwise
 import msgspec
 from netaddr import AddrFormatError, IPNetwork
 
-from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.refusals import Refusal, invalid
+from ipledger.engine.selector_checks import selector_faults
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.ranges import Interval, contains, network, parse_range, usable
@@ -23,15 +24,18 @@ _DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*")
 _DEFAULT_ROUTES = ("0.0.0.0/0", "::/0")
 
 
-def invalid(field: str, value: object, what: str) -> Refusal:
-    """A refusal that names field and value."""
-    return Refusal(Reason.INVALID_FIELD, f"{field}: {value!r} {what}", field, str(value))
+def name_fault(name: str) -> Refusal | None:
+    """What is wrong with the name of a resource, if anything is."""
+    if _DNS_SUBDOMAIN.fullmatch(name):
+        return None
+    return invalid("metadata.name", name, "is not a DNS subdomain name")
 
 
 def checked(spec: PoolSpec) -> PoolSpec | Refusal:
     """The specification with its IP version filled in, or what is wrong with it."""
-    if not _DNS_SUBDOMAIN.fullmatch(spec.name):
-        return invalid("metadata.name", spec.name, "is not a DNS subdomain name")
+    misnamed = name_fault(spec.name)
+    if misnamed is not None:
+        return misnamed
     ip_version = _subnet_version(spec.subnet)
     if isinstance(ip_version, Refusal):
         return ip_version
@@ -49,6 +53,7 @@ def _faults(spec: PoolSpec) -> Iterator[Refusal]:
     if spec.gateway:
         yield from _gateway_faults(spec, subnet)
     yield from _route_faults(spec, subnet)
+    yield from selector_faults(spec)
 
 
 def _subnet_version(cidr: str) -> int | Refusal:
@@ -77,7 +82,7 @@ def _range_faults(
         try:
             first, last = parse_range(text, spec.ip_version)
         except ValueError:
-            yield invalid(at, text, _range_hint(text, spec.ip_version))
+            yield invalid(at, text, range_hint(text, spec.ip_version, "spec.subnet"))
             return
         if first < subnet[0] or last > subnet[1]:
             yield invalid(at, text, f"is not inside spec.subnet {spec.subnet}")
@@ -90,8 +95,11 @@ def _range_faults(
             return
 
 
-def _range_hint(text: str, ip_version: int) -> str:
-    """What is wrong with a range that `parse_range` did not take."""
+def range_hint(text: str, ip_version: int, told_by: str) -> str:
+    """What is wrong with a range that `parse_range` did not take.
+
+    `told_by` is the field that says which IP version it must have.
+    """
     if "/" in text:
         return "is a prefix; write a single address or a range first-last"
     try:
@@ -99,7 +107,7 @@ def _range_hint(text: str, ip_version: int) -> str:
     except ValueError:
         return f"is not an IPv{ip_version} address or range first-last (without spaces)"
     if any(version != ip_version for version, _ in ends):
-        return f"is not IPv{ip_version}, as spec.subnet is"
+        return f"is not IPv{ip_version}, as {told_by} is"
     return "is reversed: its first address is above its last"
 
 

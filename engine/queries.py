@@ -8,10 +8,20 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.answers import Page
+from ipledger.engine.commands import AnyApply
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.addresses import parse_ip
+from ipledger.events.facts import ReservationSpec
 from ipledger.projections.allocations import Allocation
-from ipledger.projections.rows import PoolRow, allocation_row, pool_row
+from ipledger.projections.pool import Pool
+from ipledger.projections.ranges import Intervals, common, members, parse_ranges, size
+from ipledger.projections.rows import (
+    PoolRow,
+    ReservationRow,
+    allocation_row,
+    pool_row,
+    reservation_row,
+)
 from ipledger.projections.state import State
 
 PAGE_ROWS = 500
@@ -27,13 +37,29 @@ class Pools(Query, frozen=True):
     name: str = ""
 
 
+class Reservations(Query, frozen=True):
+    """The reservations by name, or the one named."""
+
+    name: str = ""
+
+
+class Check(Query, frozen=True):
+    """What these commands would do, one after another. Nothing is changed."""
+
+    commands: tuple[AnyApply, ...]
+
+
 class AllocationsWhere(Query, frozen=True):
-    """The live allocations in the order of their allocation; every field given must match."""
+    """The live allocations in the order of their allocation; every field given must match.
+
+    `reservation` asks for those that hold an address which it names.
+    """
 
     id: str = ""
     namespace: str = ""
     pod: str = ""
     pool: str = ""
+    reservation: str = ""
     node: str = ""
     sandbox: str = ""
     interface: str = ""
@@ -44,13 +70,42 @@ class AskStatus(Query, frozen=True):
     """How the engine is."""
 
 
-AnyQuery: TypeAlias = Pools | AllocationsWhere | AskStatus
+AnyQuery: TypeAlias = Pools | Reservations | AllocationsWhere | AskStatus | Check
 
 
 def pools(state: State, query: Pools) -> tuple[PoolRow, ...]:
     """The pools asked for."""
     names = [query.name] if query.name else sorted(state.pools)
     return tuple(pool_row(state.pools[name]) for name in names if name in state.pools)
+
+
+def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...]:
+    """The reservations asked for, with how many of their addresses are held."""
+    names = [query.name] if query.name else sorted(state.reservations)
+    rows: list[ReservationRow] = []
+    for spec in (state.reservations[name] for name in names if name in state.reservations):
+        intervals = parse_ranges(spec.ips, spec.ip_version)
+        held = sum(len(members(pool.taken, part)) for pool, part in _parts(state, spec, intervals))
+        rows.append(reservation_row(spec, total=size(intervals), allocated=held))
+    return tuple(rows)
+
+
+def _parts(
+    state: State, spec: ReservationSpec, intervals: Intervals
+) -> Iterator[tuple[Pool, Intervals]]:
+    """The pools that a reservation overlaps, and where."""
+    for pool in state.pools.values():
+        if pool.spec.ip_version == spec.ip_version and (part := common(pool.usable, intervals)):
+            yield pool, part
+
+
+def _held_in_spite(state: State, name: str) -> Iterator[Allocation]:
+    """The allocations with an address that a reservation names."""
+    spec = state.reservations.get(name)
+    if spec is not None:
+        intervals = parse_ranges(spec.ips, spec.ip_version)
+        for pool, part in _parts(state, spec, intervals):
+            yield from (pool.taken[address] for address in sorted(members(pool.taken, part)))
 
 
 def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Refusal:
@@ -65,6 +120,8 @@ def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Ref
         found = [state.allocations.get(query.id)]
     elif query.sandbox and query.interface:
         found = [state.allocations.at((query.sandbox, query.interface))]
+    elif query.reservation:
+        found = _held_in_spite(state, query.reservation)
     elif query.pool:
         found = state.pools[query.pool].taken.values() if query.pool in state.pools else ()
     else:

@@ -26,6 +26,8 @@ class Reason(StrEnum):
     """The pool to be deleted still has held addresses (invariant 3)."""
     POOL_UNKNOWN = "PoolUnknown"
     """A pool is named that does not exist."""
+    RESERVATION_UNKNOWN = "ReservationUnknown"
+    """A reservation is named that does not exist."""
     NO_POOL_SELECTED = "NoPoolSelected"
     """No rule names a pool, and there is no default pool."""
     NO_POOL_FITS = "NoPoolFits"
@@ -40,6 +42,8 @@ class Reason(StrEnum):
     """The allocation belongs to another node."""
     ALLOCATION_UNKNOWN = "AllocationUnknown"
     """No live allocation has that id (invariant 7)."""
+    APPLICATION_UNKNOWN = "ApplicationUnknown"
+    """No application of that kind and name is known."""
     SANDBOX_CHANGED = "SandboxChanged"
     """The allocation has gone on to another sandbox than the one the releaser saw (idea 5)."""
 
@@ -52,3 +56,8 @@ class Refusal(msgspec.Struct, frozen=True):
     field: str = ""
     value: str = ""
     decision: tuple[Candidate, ...] = ()
+
+
+def invalid(field: str, value: object, what: str) -> Refusal:
+    """A refusal of a field that breaks a rule by itself; names field and value."""
+    return Refusal(Reason.INVALID_FIELD, f"{field}: {value!r} {what}", field, str(value))

@@ -4,15 +4,29 @@ from __future__ import annotations
 
 from ipledger.engine.commands import Release, ReleaseAllocation
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.events.types import AddressesReleased, AnyEvent, AttachmentDeleted, ReleaseReason
+from ipledger.events.types import (
+    AddressesHeld,
+    AddressesReleased,
+    AnyEvent,
+    AttachmentDeleted,
+    ReleaseReason,
+)
+from ipledger.projections.fixed import exists, place_of
 from ipledger.projections.state import State
 
 
 def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
-    """A DEL: free what this very sandbox holds on this very node, else nothing. Never refused."""
+    """A DEL: free or hold what this very sandbox has on this very node, else nothing."""
     attachment = (command.sandbox, command.interface)
     held = state.allocations.at(attachment)
     if held is not None and held.node == command.node:
+        place = place_of(held.owner, held.pod)
+        if place is not None and exists(place, state.applications.get(place.application)):
+            return (
+                AddressesHeld(
+                    allocation=held.id, sandbox=held.sandbox, traceparent=command.traceparent
+                ),
+            )
         return (
             AddressesReleased(
                 allocation=held.id,

@@ -20,13 +20,17 @@ from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
-from ipledger.engine import queries
-from ipledger.engine.answers import AnyAnswer, Page, Refused, TryAgain
+from ipledger.engine import dry_run, queries
+from ipledger.engine.answers import AnyAnswer, Checked, Page, Refused, TryAgain
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
+    ApplyApplication,
     ApplyPool,
+    ApplyReservation,
+    DeleteApplication,
     DeletePool,
+    DeleteReservation,
     Release,
     ReleaseAllocation,
 )
@@ -46,10 +50,16 @@ _NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release]] = {
 _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
     "apply-pool": Decoder(ApplyPool).decode,
     "delete-pool": Decoder(DeletePool).decode,
+    "apply-reservation": Decoder(ApplyReservation).decode,
+    "delete-reservation": Decoder(DeleteReservation).decode,
+    "apply-application": Decoder(ApplyApplication).decode,
+    "delete-application": Decoder(DeleteApplication).decode,
     "release": Decoder(ReleaseAllocation).decode,
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
+    "reservations": Decoder(queries.Reservations).decode,
+    "check": Decoder(queries.Check).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
 }
@@ -105,10 +115,21 @@ class EngineService:
         query = await self._decode(message, _QUERIES.get(verb))
         if isinstance(query, queries.AllocationsWhere):
             await self._submit(partial(_find, query), partial(self._reply_found, message.reply))
-        elif isinstance(query, queries.Pools):
-            await self._submit(partial(_pools, query), partial(self._reply, message.reply))
         elif query is not None:
-            await self._submit(self.engine.status, partial(self._reply, message.reply))
+            look = partial(self._answer, query)
+            await self._submit(look, partial(self._reply, message.reply))
+
+    def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
+        position = str(state.position)
+        match query:
+            case queries.Pools():
+                return Page(position, pools=queries.pools(state, query))
+            case queries.Reservations():
+                return Page(position, reservations=queries.reservations(state, query))
+            case queries.Check():
+                return Checked(position, dry_run.check(state, query.commands))
+            case _:
+                return self.engine.status(state)
 
     async def _submit(self, work: AnyCommand | Look, reply: Reply) -> None:
         if not self.engine.submit(Request(work, reply)):
@@ -155,7 +176,3 @@ class EngineService:
 
 def _find(query: queries.AllocationsWhere, state: State) -> tuple[str, list[Allocation] | Refusal]:
     return str(state.position), queries.allocations(state, query)
-
-
-def _pools(query: queries.Pools, state: State) -> Page:
-    return Page(str(state.position), pools=queries.pools(state, query))

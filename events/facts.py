@@ -20,11 +20,27 @@ class Route(Fact, frozen=True):
     gw: str
 
 
+class Requirement(Fact, frozen=True):
+    """One expression of a label selector. `operator` is In, NotIn, Exists or DoesNotExist."""
+
+    key: str
+    operator: str
+    values: tuple[str, ...] = ()
+
+
+class Selector(Fact, frozen=True):
+    """A Kubernetes label selector: every label and every expression must match."""
+
+    match_labels: dict[str, str] = {}
+    match_expressions: tuple[Requirement, ...] = ()
+
+
 class PoolSpec(Fact, frozen=True):
     """A pool as it was applied, in Spiderpool's words (SpiderIPPool.spec plus its name).
 
     `ips` and `exclude_ips` hold single addresses or inclusive ranges `a-b`. The addresses of
-    the pool are `ips` minus `exclude_ips`. `reuse_hold` is in seconds.
+    the pool are `ips` minus `exclude_ips`. The affinities restrict who is served; a name list
+    takes the place of the selector beside it.
     """
 
     name: str
@@ -36,6 +52,23 @@ class PoolSpec(Fact, frozen=True):
     routes: tuple[Route, ...] = ()
     default: bool = False
     disable: bool = False
+    pod_affinity: Selector | None = None
+    namespace_name: tuple[str, ...] = ()
+    namespace_affinity: Selector | None = None
+    node_name: tuple[str, ...] = ()
+    node_affinity: Selector | None = None
+    multus_name: tuple[str, ...] = ()
+
+
+class ReservationSpec(Fact, frozen=True):
+    """Addresses that are not given out, in any pool (SpiderReservedIP.spec plus its name).
+
+    `ips` holds single addresses or inclusive ranges `a-b` of one IP version.
+    """
+
+    name: str
+    ip_version: int
+    ips: tuple[str, ...] = ()
 
 
 class Pod(Fact, frozen=True):
@@ -47,6 +80,30 @@ class Pod(Fact, frozen=True):
 
     def __str__(self) -> str:
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
+
+
+class Owner(Fact, frozen=True):
+    """The top controller of a pod: a Deployment rather than its ReplicaSet."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str = ""
+
+
+class Application(Fact, frozen=True):
+    """A workload whose pods keep their addresses: a StatefulSet, or a virtual machine.
+
+    `replicas` pods have the ordinals from `start` on; a virtual machine has one place.
+    """
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str = ""
+    replicas: int = 1
+    start: int = 0
 
 
 class Address(Fact, frozen=True, omit_defaults=False):
@@ -80,6 +137,11 @@ class Verdict:
     CHOSEN = "chosen"
     NOT_REACHED = "not-reached"
     EXHAUSTED = "exhausted"
+    NO_STATIC_IP = "without-static-ip"
     DISABLED = "disabled"
     UNKNOWN = "unknown"
     WRONG_IP_VERSION = "wrong-ip-version"
+    NODE_MISMATCH = "node-mismatch"
+    NAMESPACE_MISMATCH = "namespace-mismatch"
+    POD_MISMATCH = "pod-mismatch"
+    NETWORK_MISMATCH = "network-mismatch"

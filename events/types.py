@@ -11,7 +11,16 @@ from typing import TypeAlias
 
 import msgspec
 
-from ipledger.events.facts import Address, Candidate, Pod, PoolSpec, Route
+from ipledger.events.facts import (
+    Address,
+    Application,
+    Candidate,
+    Owner,
+    Pod,
+    PoolSpec,
+    ReservationSpec,
+    Route,
+)
 
 
 class Event(
@@ -52,9 +61,28 @@ class PoolDeleted(Event, frozen=True):
     name: str
 
 
+class ReservationCreated(Event, frozen=True):
+    """The addresses of a reservation are not given out from here on; who holds one keeps it."""
+
+    reservation: ReservationSpec
+
+
+class ReservationUpdated(Event, frozen=True):
+    """A reservation names these addresses from here on, and no others."""
+
+    reservation: ReservationSpec
+
+
+class ReservationDeleted(Event, frozen=True):
+    """A reservation is gone; what it alone kept can be given out again."""
+
+    name: str
+
+
 class AddressesAllocated(Event, frozen=True):
     """An interface of a pod holds these addresses from here on, all or none.
 
+    `slot` is the item of an `ippools` annotation without interfaces that was claimed, or -1.
     `steps` maps the name of a step that came before (`agent`, `engine`) to its time in
     microseconds since the Unix epoch, by the clock of the process that took it.
     """
@@ -66,6 +94,8 @@ class AddressesAllocated(Event, frozen=True):
     interface: str
     addresses: tuple[Address, ...]
     network: str = ""
+    owner: Owner | None = None
+    slot: int = -1
     routes: tuple[Route, ...] = ()
     decision: tuple[Candidate, ...] = ()
     traceparent: str = ""
@@ -73,7 +103,20 @@ class AddressesAllocated(Event, frozen=True):
 
 
 class AllocationRebound(Event, frozen=True):
-    """The same pod got a new sandbox and keeps its addresses; the old sandbox is over."""
+    """Addresses go on to a new sandbox; the old sandbox is over.
+
+    `pod` and `node` are set where another pod takes the place of the one before.
+    """
+
+    allocation: str
+    sandbox: str
+    pod: Pod | None = None
+    node: str = ""
+    traceparent: str = ""
+
+
+class AddressesHeld(Event, frozen=True):
+    """The sandbox is over, and its addresses are kept for the next pod in the same place."""
 
     allocation: str
     sandbox: str
@@ -98,6 +141,29 @@ class ReleaseReason:
 
     CNI_DEL = "cni-del"
     OPERATOR = "operator"
+    SCALED_DOWN = "scaled-down"
+    APPLICATION_DELETED = "application-deleted"
+    POOL_CHANGED = "pool-changed"
+
+
+class ApplicationCreated(Event, frozen=True):
+    """A workload whose pods keep their addresses is known from here on."""
+
+    application: Application
+
+
+class ApplicationUpdated(Event, frozen=True):
+    """A workload is like this from here on, mostly of another size."""
+
+    application: Application
+
+
+class ApplicationDeleted(Event, frozen=True):
+    """A workload is gone; nothing is held for it any more."""
+
+    kind: str
+    namespace: str
+    name: str
 
 
 class AttachmentDeleted(Event, frozen=True):
@@ -129,9 +195,16 @@ AnyEvent: TypeAlias = (
     | PoolCreated
     | PoolUpdated
     | PoolDeleted
+    | ReservationCreated
+    | ReservationUpdated
+    | ReservationDeleted
     | AddressesAllocated
     | AllocationRebound
+    | AddressesHeld
     | AddressesReleased
+    | ApplicationCreated
+    | ApplicationUpdated
+    | ApplicationDeleted
     | AttachmentDeleted
     | AllocationRefused
 )
@@ -141,9 +214,16 @@ ALL: tuple[type[Event], ...] = (
     PoolCreated,
     PoolUpdated,
     PoolDeleted,
+    ReservationCreated,
+    ReservationUpdated,
+    ReservationDeleted,
     AddressesAllocated,
     AllocationRebound,
+    AddressesHeld,
     AddressesReleased,
+    ApplicationCreated,
+    ApplicationUpdated,
+    ApplicationDeleted,
     AttachmentDeleted,
     AllocationRefused,
 )

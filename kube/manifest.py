@@ -1,7 +1,7 @@
-"""Spiderpool manifests: text to pool specifications, each document by itself.
+"""Spiderpool manifests: text to specifications, each document by itself.
 
-Only how a resource is written is known here (apiVersion, kind, field names, types); whether it
-is allowed is decided in `engine`.
+Only how a resource is written is known here and in `resources` (apiVersion, kind, field names,
+types); whether it is allowed is decided in `engine`.
 """
 
 from __future__ import annotations
@@ -12,53 +12,15 @@ from typing import Any, cast
 
 import msgspec
 
-from ipledger.events.facts import PoolSpec, Route
+from ipledger.engine.commands import AnyApply, ApplyApplication, ApplyPool, ApplyReservation
+from ipledger.events.facts import Application, PoolSpec
 from ipledger.kube.documents import Document, Malformed, read
+from ipledger.kube.resources import READERS, FieldError, Spec
 
-API_VERSION = "spiderpool.spidernet.io/v2beta1"
-POOL_KIND = "SpiderIPPool"
 _LIST_KIND = "List"
-
-_LATER_FIELDS = (
-    "podAffinity",
-    "namespaceName",
-    "namespaceAffinity",
-    "nodeName",
-    "nodeAffinity",
-    "multusName",
-)
-"""Fields of SpiderIPPool.spec that Spiderpool knows and this release does not."""
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
-
-
-class _Route(msgspec.Struct, forbid_unknown_fields=True):
-    dst: str
-    gw: str
-
-
-class _PoolFields(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    ip_version: int = 0
-    subnet: str = ""
-    ips: tuple[str, ...] = ()
-    exclude_ips: tuple[str, ...] = msgspec.field(default=(), name="excludeIPs")
-    gateway: str = ""
-    routes: tuple[_Route, ...] = ()
-    default: bool = False
-    disable: bool = False
-
-
-class _Metadata(msgspec.Struct):
-    name: str
-
-
-class _Resource(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
-    api_version: str
-    kind: str
-    metadata: _Metadata
-    spec: _PoolFields
-    status: object = None
 
 
 class ManifestError(Exception):
@@ -70,25 +32,35 @@ class ManifestError(Exception):
         self.kind, self.name = _identity(document)
 
 
-class PoolManifest:
-    """A document that defines a pool; whether the pool is allowed is for the engine to say."""
+class Manifest:
+    """A document that defines a resource; whether that is allowed is for the engine to say."""
 
-    def __init__(self, source: str, document: Document, spec: PoolSpec) -> None:
+    def __init__(self, source: str, document: Document, kind: str, spec: Spec) -> None:
+        self.kind = kind
         self.spec = spec
         self._source = source
         self._document = document
 
+    @property
+    def command(self) -> AnyApply:
+        """What asks the engine for the resource."""
+        if isinstance(self.spec, PoolSpec):
+            return ApplyPool(pool=self.spec)
+        if isinstance(self.spec, Application):
+            return ApplyApplication(application=self.spec)
+        return ApplyReservation(reservation=self.spec)
+
     def refused(self, field: str, message: str) -> ManifestError:
-        """The engine's refusal of this pool, at the line of the field it names."""
+        """The engine's refusal of this resource, at the line of the field it names."""
         return ManifestError(self._source, self._document, field, message)
 
 
-def parse(text: str, source: str) -> list[PoolManifest | ManifestError]:
+def parse(text: str, source: str) -> list[Manifest | ManifestError]:
     """Each resource of a text, or what is wrong with it. Text that is no YAML ends the list.
 
     `source` is the file's name, for the errors.
     """
-    results: list[PoolManifest | ManifestError] = []
+    results: list[Manifest | ManifestError] = []
     for document in read(text):
         if isinstance(document, Malformed):
             results.append(ManifestError(source, document, "", document.problem))
@@ -97,16 +69,16 @@ def parse(text: str, source: str) -> list[PoolManifest | ManifestError]:
     return results
 
 
-def _results(source: str, document: Document) -> Iterator[PoolManifest | ManifestError]:
+def _results(source: str, document: Document) -> Iterator[Manifest | ManifestError]:
     is_list = document.at("kind") == _LIST_KIND
     for resource in document.items() if is_list else (document,):
         try:
-            yield PoolManifest(source, resource, _pool(source, resource))
+            yield _manifest(source, resource)
         except ManifestError as error:
             yield error
 
 
-def _pool(source: str, document: Document) -> PoolSpec:
+def _manifest(source: str, document: Document) -> Manifest:
     if not isinstance(document.value, dict):
         what = f"{document.value!r} is not a resource (a mapping with apiVersion, kind, metadata)"
         raise ManifestError(source, document, "", what)
@@ -114,33 +86,19 @@ def _pool(source: str, document: Document) -> PoolSpec:
     if twice is not None:
         raise ManifestError(source, document, twice, f"field {twice}: is there twice")
     kind, api_version = document.at("kind"), document.at("apiVersion")
-    if (kind, api_version) != (POOL_KIND, API_VERSION):
-        field = "kind" if kind != POOL_KIND else "apiVersion"
+    reader = READERS.get(kind) if isinstance(kind, str) else None
+    if reader is None or api_version != reader.api_version:
+        field = "apiVersion" if reader else "kind"
         what = f"kind {_shown(kind)} of apiVersion {_shown(api_version)} is not supported"
-        known = f"this release knows {POOL_KIND} of {API_VERSION}"
-        raise ManifestError(source, document, field, f"{what}; {known}")
+        known = ", ".join(f"{kind} of {known.api_version}" for kind, known in READERS.items())
+        raise ManifestError(source, document, field, f"{what}; this release knows {known}")
+    resource = _without_nulls(cast(dict[str, Any], document.value))
     try:
-        resource = msgspec.convert(_without_nulls(cast(dict[str, Any], document.value)), _Resource)
+        return Manifest(source, document, str(kind), reader.read(resource))
     except msgspec.ValidationError as error:
         raise _explained(source, document, str(error)) from None
-    if not resource.metadata.name:
-        what = "metadata.name: '' is not a name"
-        raise ManifestError(source, document, "metadata.name", what)
-    return _spec(resource.metadata.name, resource.spec)
-
-
-def _spec(name: str, fields: _PoolFields) -> PoolSpec:
-    return PoolSpec(
-        name=name,
-        ip_version=fields.ip_version,
-        subnet=fields.subnet,
-        ips=fields.ips,
-        exclude_ips=fields.exclude_ips,
-        gateway=fields.gateway,
-        routes=tuple(Route(route.dst, route.gw) for route in fields.routes),
-        default=fields.default,
-        disable=fields.disable,
-    )
+    except FieldError as error:
+        raise ManifestError(source, document, error.field, str(error)) from None
 
 
 def _without_nulls(resource: dict[str, Any]) -> dict[str, Any]:
@@ -160,9 +118,7 @@ def _explained(source: str, document: Document, message: str) -> ManifestError:
     unknown = _UNKNOWN.fullmatch(match["what"])
     if unknown is not None:
         field = f"{field}.{unknown['name']}".lstrip(".")
-        later = field.removeprefix("spec.") in _LATER_FIELDS
-        why = "not supported by this release" if later else "unknown"
-        return ManifestError(source, document, field, f"field {field}: {why}")
+        return ManifestError(source, document, field, f"field {field}: unknown")
     missing = re.fullmatch(r"Object missing required field `(.*)`", match["what"])
     if missing is not None:
         field = f"{field}.{missing[1]}".lstrip(".")

@@ -1,15 +1,19 @@
 """One pool: which addresses are held, and which one is next, at a cost that no size changes.
 
-Theory of operation. The addresses of a pool are the intervals `usable`. Each is in one of three
-places: `taken` (held by an allocation), `fresh` (never used in this lap: intervals, ascending)
-or `released` (in order of release). The next address is the asker's own last one if it is still
-released, else the first fresh one, else the one released longest ago. Since `fresh` goes first
-and `released` is a queue, an address inside its reuse hold is given to somebody else only when
-the pool has no other (DESIGN section 6).
+Theory of operation. The addresses of a pool are the intervals `usable`. Some of them may be
+`reserved` (SpiderReservedIP): whoever holds one keeps it, but it is not given out. Each of the
+others is in one of three places: `taken` (held by an allocation), `fresh` (never used in this
+lap: intervals, ascending) or `released` (in order of release). The next address is the asker's
+own last one if it is still released, else the first fresh one, else the one released longest ago.
+Since `fresh` goes first and `released` is a queue, an address inside its reuse hold is given to
+somebody else only when the pool has no other (DESIGN section 6).
 
 A pool far larger than its use would remember every address it ever gave out, so `released`
 keeps the newest RELEASED_MAX; older ones are forgotten, and found again as the fresh addresses
 of the next lap once fresh and released are both used up.
+
+An address that becomes reserved leaves `fresh` and `released`; when it is no longer reserved, it
+is fresh. A change of reservations costs what it changes, not what the pool holds.
 """
 
 from __future__ import annotations
@@ -20,46 +24,87 @@ from collections import OrderedDict
 from ipledger.events.addresses import BITS
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.allocations import Allocation, Identity
-from ipledger.projections.ranges import Interval, Intervals, contains, size, usable, without
+from ipledger.projections.ranges import (
+    Interval,
+    Intervals,
+    common,
+    contains,
+    members,
+    merged,
+    minus,
+    size,
+    usable,
+    without,
+)
 
 RELEASED_MAX = 65_536
 """How many released addresses a pool remembers in order; 30 s at 2,000 releases a second."""
 
 
 class Pool:
-    """The state of a pool. Changed only by `evolve`; `decide` reads it."""
+    """The state of a pool. Changed only by `evolve`; `decide` reads it.
+
+    `held` is how many of `taken` are kept for the next pod in a place.
+    `reserved` are the reserved addresses among `usable`, `reserved_free` how many of them nobody
+    holds.
+    """
 
     __slots__ = (
         "_fresh",
         "_last_of",
         "_released",
+        "held",
         "prefix_length",
+        "reserved",
+        "reserved_free",
         "spec",
         "taken",
         "total",
         "usable",
     )
 
-    def __init__(self, spec: PoolSpec) -> None:
+    def __init__(self, spec: PoolSpec, reserved: Intervals = ()) -> None:
         self.taken: dict[int, Allocation] = {}
+        self.held = 0
         self._released: OrderedDict[int, Identity] = OrderedDict()
         self._last_of: dict[Identity, int] = {}
-        self.define(spec)
+        self.define(spec, reserved)
 
-    def define(self, spec: PoolSpec) -> None:
-        """Take on a specification. What is held stays held (invariant 3)."""
+    def define(self, spec: PoolSpec, reserved: Intervals = ()) -> None:
+        """Take on a specification. What is held stays held (invariant 3).
+
+        `reserved` are all reserved addresses of the IP version, in this pool or not.
+        """
         self.spec = spec
         self.prefix_length = int(spec.subnet.partition("/")[2])
         self.usable: Intervals = usable(spec)
         self.total = size(self.usable)
-        for address in [a for a in self._released if not contains(self.usable, a)]:
+        self.reserved: Intervals = common(self.usable, reserved)
+        self.reserved_free = size(self.reserved) - len(members(self.taken, self.reserved))
+        available = minus(self.usable, self.reserved)
+        for address in [a for a in self._released if not contains(available, a)]:
             self._unrelease(address)
-        self._fresh: list[Interval] = without(self.usable, [*self.taken, *self._released])
+        self._fresh: list[Interval] = without(available, [*self.taken, *self._released])
+
+    def reserve(self, reserved: Intervals) -> None:
+        """Take on another set of reserved addresses, of which some may lie in this pool."""
+        before, self.reserved = self.reserved, common(self.usable, reserved)
+        if self.reserved == before:
+            return
+        gone, back = minus(self.reserved, before), minus(before, self.reserved)
+        held_back = members(self.taken, back)
+        self.reserved_free += size(gone) - len(members(self.taken, gone))
+        self.reserved_free -= size(back) - len(held_back)
+        for address in members(self._released, gone):
+            self._unrelease(address)
+        fresh = minus(tuple(self._fresh), gone)
+        self._fresh = list(merged((*fresh, *without(back, held_back))))
+        self._begin_lap()
 
     @property
     def free(self) -> int:
-        """How many addresses nobody holds."""
-        return self.total - len(self.taken)
+        """How many addresses can be given out now: nobody holds them, and they are not reserved."""
+        return self.total - len(self.taken) - self.reserved_free
 
     @property
     def bits(self) -> int:
@@ -75,32 +120,48 @@ class Pool:
             return self._fresh[0][0]
         return next(iter(self._released), None)
 
+    def can_take(self, address: int) -> bool:
+        """Whether this very address could be given out now."""
+        inside = contains(self.usable, address) and not contains(self.reserved, address)
+        return inside and address not in self.taken
+
     def take(self, address: int, allocation: Allocation) -> None:
         """An allocation holds the address from here on."""
         assert address not in self.taken, "invariant 1: one holder"
         assert contains(self.usable, address), "invariant 2: inside its pool"
+        assert not contains(self.reserved, address), "invariant 1: a reserved address is not given"
         if address in self._released:
             self._unrelease(address)
         else:
             self._take_fresh(address)
         self.taken[address] = allocation
-        if not self._fresh and not self._released and self.free:
-            self._fresh = without(self.usable, self.taken)
+        self._begin_lap()
 
     def replace_holder(self, address: int, allocation: Allocation) -> None:
         """The allocation that holds the address has a new form."""
-        assert self.taken[address].id == allocation.id
+        before = self.taken[address]
+        assert before.id == allocation.id
+        self.held += allocation.is_held - before.is_held
         self.taken[address] = allocation
 
     def give_back(self, address: int, identity: Identity) -> None:
         """Nobody holds the address from here on; `identity` was the last."""
-        del self.taken[address]
+        self.held -= self.taken.pop(address).is_held
         if not contains(self.usable, address):
+            return
+        if contains(self.reserved, address):
+            self.reserved_free += 1
             return
         self._released[address] = identity
         self._last_of[identity] = address
         if len(self._released) > RELEASED_MAX:
             self._unrelease(next(iter(self._released)))
+            self._begin_lap()
+
+    def _begin_lap(self) -> None:
+        """Find the forgotten addresses again once fresh and released are both used up."""
+        if not self._fresh and not self._released and self.free:
+            self._fresh = without(minus(self.usable, self.reserved), self.taken)
 
     def _unrelease(self, address: int) -> None:
         identity = self._released.pop(address)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterable
 from typing import TypeAlias
 
 from netaddr import IPNetwork, IPRange, IPSet
@@ -36,6 +36,69 @@ def usable(spec: PoolSpec) -> Intervals:
 def _ip_set(texts: Iterable[str]) -> IPSet:
     ranges = (text.partition("-") for text in texts)
     return IPSet(IPRange(first, last or first) for first, _, last in ranges)
+
+
+def parse_ranges(texts: Iterable[str], ip_version: int) -> Intervals:
+    """Addresses and ranges, in any order, as one set. Raises `ValueError`."""
+    return merged(parse_range(text, ip_version) for text in texts)
+
+
+def merged(intervals: Iterable[Interval]) -> Intervals:
+    """The set that intervals make, which may overlap, touch and come in any order.
+
+    >>> merged([(5, 6), (1, 2), (3, 4), (8, 9)])
+    ((1, 6), (8, 9))
+    """
+    found: list[Interval] = []
+    for first, last in sorted(intervals):
+        if found and first <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], last))
+        else:
+            found.append((first, last))
+    return tuple(found)
+
+
+def minus(left: Intervals, right: Intervals) -> Intervals:
+    """What is in one set and not in the other.
+
+    >>> minus(((1, 9), (12, 14)), ((3, 4), (9, 12)))
+    ((1, 2), (5, 8), (13, 14))
+    """
+    rest: list[Interval] = []
+    at = 0
+    for first, last in left:
+        while at < len(right) and right[at][1] < first:
+            at += 1
+        cut, start = at, first
+        while cut < len(right) and right[cut][0] <= last:
+            if start < right[cut][0]:
+                rest.append((start, right[cut][0] - 1))
+            start = right[cut][1] + 1
+            cut += 1
+        if start <= last:
+            rest.append((start, last))
+    return tuple(rest)
+
+
+def common(left: Intervals, right: Intervals) -> Intervals:
+    """What is in both sets; quick where `left` spans little of a long `right`.
+
+    >>> common(((1, 4), (8, 9)), ((0, 1), (3, 8), (20, 30)))
+    ((1, 1), (3, 4), (8, 8))
+    """
+    if not left or not right:
+        return ()
+    begin = bisect_left(right, left[0][0], key=lambda interval: interval[1])
+    end = bisect_right(right, left[-1][1], key=lambda interval: interval[0])
+    return minus(left, minus(left, right[begin:end]))
+
+
+def members(values: Collection[int], intervals: Intervals) -> list[int]:
+    """Which values of a dict or set the intervals hold, at the cost of the smaller of the two."""
+    if size(intervals) < len(values):
+        inside = (value for first, last in intervals for value in range(first, last + 1))
+        return [value for value in inside if value in values]
+    return [value for value in values if contains(intervals, value)]
 
 
 def network(cidr: str) -> Interval:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import msgspec
 
 from ipledger.events.clock import format_time
-from ipledger.events.facts import Address, Route
+from ipledger.events.facts import Address, ReservationSpec, Route, Selector
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.pool import Pool
 
 
 class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
-    """A pool with its counts of addresses; `free` can be allocated now."""
+    """A pool with its counts of addresses.
+
+    `free` can be allocated now; `reserved` cannot, though nobody holds it.
+    """
 
     name: str
     ip_version: int
@@ -21,12 +24,29 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     held: int
     quarantined: int
     free: int
+    reserved: int
     default: bool
     disable: bool
     gateway: str
     ips: tuple[str, ...]
     exclude_ips: tuple[str, ...] = msgspec.field(name="excludeIPs")
     routes: tuple[Route, ...]
+    pod_affinity: Selector | None = None
+    namespace_name: tuple[str, ...] = ()
+    namespace_affinity: Selector | None = None
+    node_name: tuple[str, ...] = ()
+    node_affinity: Selector | None = None
+    multus_name: tuple[str, ...] = ()
+
+
+class ReservationRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A reservation: `total` addresses it names, `allocated` of them held in spite of it."""
+
+    name: str
+    ip_version: int
+    total: int
+    allocated: int
+    ips: tuple[str, ...]
 
 
 class AllocationRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -54,17 +74,29 @@ def pool_row(pool: Pool) -> PoolRow:
         ip_version=spec.ip_version,
         subnet=spec.subnet,
         total=pool.total,
-        allocated=len(pool.taken),
-        held=0,
+        allocated=len(pool.taken) - pool.held,
+        held=pool.held,
         quarantined=0,
         free=pool.free,
+        reserved=pool.reserved_free,
         default=spec.default,
         disable=spec.disable,
         gateway=spec.gateway,
         ips=spec.ips,
         exclude_ips=spec.exclude_ips,
         routes=spec.routes,
+        pod_affinity=spec.pod_affinity,
+        namespace_name=spec.namespace_name,
+        namespace_affinity=spec.namespace_affinity,
+        node_name=spec.node_name,
+        node_affinity=spec.node_affinity,
+        multus_name=spec.multus_name,
     )
+
+
+def reservation_row(spec: ReservationSpec, total: int, allocated: int) -> ReservationRow:
+    """A reservation as a row."""
+    return ReservationRow(spec.name, spec.ip_version, total, allocated, spec.ips)
 
 
 def allocation_row(allocation: Allocation) -> AllocationRow:

@@ -16,25 +16,34 @@ from typing import Any
 import msgspec
 
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import Candidate
+from ipledger.events.facts import Application, Candidate, ReservationSpec
 from ipledger.events.position import START, Position
 from ipledger.events.types import (
     AddressesAllocated,
+    AddressesHeld,
     AddressesReleased,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
+    ApplicationCreated,
+    ApplicationDeleted,
+    ApplicationUpdated,
     AttachmentDeleted,
     Event,
     LeadershipTaken,
     PoolCreated,
     PoolDeleted,
     PoolUpdated,
+    ReservationCreated,
+    ReservationDeleted,
+    ReservationUpdated,
 )
 from ipledger.projections.allocations import Allocation, Allocations, Identity
 from ipledger.projections.fence import EndedAttachments
+from ipledger.projections.fixed import ApplicationKey, key_of
+from ipledger.projections.name_index import NameIndex
 from ipledger.projections.pool import Pool
-from ipledger.projections.ranges import contains
+from ipledger.projections.ranges import Intervals, contains, merged, parse_ranges
 
 REFUSALS_MAX = 65_536
 """How many identities' last refusal is remembered, so that a retry is not recorded again."""
@@ -55,13 +64,17 @@ class State:
         "_shared",
         "allocated_ever",
         "allocations",
+        "applications",
         "defaults",
         "ended",
         "engine",
         "epoch",
+        "names",
         "pools",
         "position",
         "refusals",
+        "reservations",
+        "reserved",
     )
 
     def __init__(self) -> None:
@@ -70,7 +83,11 @@ class State:
         self.engine = ""
         self.pools: dict[str, Pool] = {}
         self.defaults: dict[int, tuple[str, ...]] = {4: (), 6: ()}
+        self.names: dict[int, NameIndex] = {4: NameIndex(()), 6: NameIndex(())}
+        self.reservations: dict[str, ReservationSpec] = {}
+        self.reserved: dict[int, Intervals] = {4: (), 6: ()}
         self.allocations = Allocations()
+        self.applications: dict[ApplicationKey, Application] = {}
         self.allocated_ever = 0
         self.ended = EndedAttachments()
         self.refusals: OrderedDict[Identity, str] = OrderedDict()
@@ -102,7 +119,9 @@ class State:
             self.engine,
             self.allocated_ever,
             [[name, self.pools[name].image()] for name in sorted(self.pools)],
+            [self.reservations[name] for name in sorted(self.reservations)],
             list(self.allocations.all()),
+            sorted(self.applications.items()),
             self.ended.image(),
             list(self.refusals.items()),
         ]
@@ -129,28 +148,61 @@ def _leadership_taken(state: State, event: LeadershipTaken, at: Moment) -> None:
 
 def _pool_created(state: State, event: PoolCreated, at: Moment) -> None:
     assert event.pool.name not in state.pools
-    state.pools[event.pool.name] = Pool(event.pool)
-    _index_defaults(state)
+    state.pools[event.pool.name] = Pool(event.pool, state.reserved[event.pool.ip_version])
+    _index_pools(state)
 
 
 def _pool_updated(state: State, event: PoolUpdated, at: Moment) -> None:
-    state.pools[event.pool.name].define(event.pool)
-    _index_defaults(state)
+    reserved = state.reserved[event.pool.ip_version]
+    state.pools[event.pool.name].define(event.pool, reserved)
+    _index_pools(state)
 
 
 def _pool_deleted(state: State, event: PoolDeleted, at: Moment) -> None:
     pool = state.pools.pop(event.name)
     assert not pool.taken, "invariant 3: a pool change never drops a held address"
-    _index_defaults(state)
+    _index_pools(state)
 
 
-def _index_defaults(state: State) -> None:
+def _index_pools(state: State) -> None:
     for ip_version in state.defaults:
-        state.defaults[ip_version] = tuple(
-            name
+        pools = [
+            (name, pool.spec)
             for name, pool in sorted(state.pools.items())
-            if pool.spec.default and pool.spec.ip_version == ip_version
-        )
+            if pool.spec.ip_version == ip_version
+        ]
+        state.defaults[ip_version] = tuple(name for name, spec in pools if spec.default)
+        state.names[ip_version] = NameIndex(tuple(name for name, _ in pools))
+
+
+def _reservation_created(state: State, event: ReservationCreated, at: Moment) -> None:
+    assert event.reservation.name not in state.reservations
+    state.reservations[event.reservation.name] = event.reservation
+    _reserve(state, event.reservation.ip_version)
+
+
+def _reservation_updated(state: State, event: ReservationUpdated, at: Moment) -> None:
+    assert event.reservation.name in state.reservations
+    state.reservations[event.reservation.name] = event.reservation
+    _reserve(state, event.reservation.ip_version)
+
+
+def _reservation_deleted(state: State, event: ReservationDeleted, at: Moment) -> None:
+    reservation = state.reservations.pop(event.name)
+    _reserve(state, reservation.ip_version)
+
+
+def _reserve(state: State, ip_version: int) -> None:
+    """Reservations may overlap, so that each pool is told what all of them make together."""
+    state.reserved[ip_version] = merged(
+        interval
+        for reservation in state.reservations.values()
+        if reservation.ip_version == ip_version
+        for interval in parse_ranges(reservation.ips, ip_version)
+    )
+    for pool in state.pools.values():
+        if pool.spec.ip_version == ip_version:
+            pool.reserve(state.reserved[ip_version])
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
@@ -163,6 +215,8 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
         event.sandbox,
         share(event.interface),
         share(event.network),
+        event.owner,
+        event.slot,
         event.addresses,
         share(event.routes),
         at.sequence,
@@ -177,17 +231,50 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
 
 
 def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> None:
-    old, new = state.allocations.rebind(event.allocation, event.sandbox)
-    for held in new.addresses:
-        state.pools[held.pool].replace_holder(parse_ip(held.ip)[1], new)
-    state.ended.end(old.attachment, at.time)
+    changes: dict[str, Any] = {"sandbox": event.sandbox}
+    if event.pod is not None:
+        changes |= {"pod": event.pod, "node": state.share(event.node)}
+    old, new = state.allocations.change(event.allocation, **changes)
+    _replace_holder(state, new)
+    _end_attachment(state, old, at)
+    state.refusals.pop(new.identity, None)
+
+
+def _addresses_held(state: State, event: AddressesHeld, at: Moment) -> None:
+    old, new = state.allocations.change(event.allocation, sandbox="")
+    _replace_holder(state, new)
+    _end_attachment(state, old, at)
+
+
+def _replace_holder(state: State, allocation: Allocation) -> None:
+    for held in allocation.addresses:
+        state.pools[held.pool].replace_holder(parse_ip(held.ip)[1], allocation)
+
+
+def _end_attachment(state: State, allocation: Allocation, at: Moment) -> None:
+    if allocation.sandbox:
+        state.ended.end(allocation.attachment, at.time)
+
+
+def _application_created(state: State, event: ApplicationCreated, at: Moment) -> None:
+    assert key_of(event.application) not in state.applications
+    state.applications[key_of(event.application)] = event.application
+
+
+def _application_updated(state: State, event: ApplicationUpdated, at: Moment) -> None:
+    assert key_of(event.application) in state.applications
+    state.applications[key_of(event.application)] = event.application
+
+
+def _application_deleted(state: State, event: ApplicationDeleted, at: Moment) -> None:
+    del state.applications[ApplicationKey(event.kind, event.namespace, event.name)]
 
 
 def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> None:
     allocation = state.allocations.remove(event.allocation)
     for held in allocation.addresses:
         state.pools[held.pool].give_back(parse_ip(held.ip)[1], allocation.identity)
-    state.ended.end(allocation.attachment, at.time)
+    _end_attachment(state, allocation, at)
 
 
 def _attachment_deleted(state: State, event: AttachmentDeleted, at: Moment) -> None:
@@ -207,9 +294,16 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     PoolCreated: _pool_created,
     PoolUpdated: _pool_updated,
     PoolDeleted: _pool_deleted,
+    ReservationCreated: _reservation_created,
+    ReservationUpdated: _reservation_updated,
+    ReservationDeleted: _reservation_deleted,
     AddressesAllocated: _addresses_allocated,
     AllocationRebound: _allocation_rebound,
+    AddressesHeld: _addresses_held,
     AddressesReleased: _addresses_released,
+    ApplicationCreated: _application_created,
+    ApplicationUpdated: _application_updated,
+    ApplicationDeleted: _application_deleted,
     AttachmentDeleted: _attachment_deleted,
     AllocationRefused: _allocation_refused,
 }

@@ -13,12 +13,16 @@ from typing import TypeAlias
 from ipledger.events.facts import PoolSpec
 from ipledger.events.types import (
     AddressesAllocated,
+    AddressesHeld,
     AddressesReleased,
     AllocationRebound,
     AnyEvent,
     PoolCreated,
     PoolDeleted,
     PoolUpdated,
+    ReservationCreated,
+    ReservationDeleted,
+    ReservationUpdated,
 )
 
 _Address: TypeAlias = tuple[int, int]
@@ -50,6 +54,7 @@ class Bookkeeping:
     """
 
     def __init__(self) -> None:
+        self._reserved: dict[str, tuple[int, list[_Range]]] = {}
         self._pools: dict[str, _PoolBook] = {}
         self._holder_of: dict[_Address, str] = {}
         self._live: dict[str, _Holder] = {}
@@ -64,10 +69,18 @@ class Bookkeeping:
                 self._define(event.pool, exists=True)
             case PoolDeleted():
                 self._delete(event.name)
+            case ReservationCreated() | ReservationUpdated():
+                spec = event.reservation
+                ranges = [_range(text) for text in spec.ips]
+                self._reserved[spec.name] = spec.ip_version, ranges
+            case ReservationDeleted():
+                self._reserved.pop(event.name, None)
             case AddressesAllocated():
                 self._allocate(event)
             case AllocationRebound():
-                self._must_live(event.allocation, "is rebound")
+                self._rebind(event)
+            case AddressesHeld():
+                self._must_live(event.allocation, "is held")
             case AddressesReleased():
                 self._release(event.allocation)
             case _:
@@ -124,6 +137,10 @@ class Bookkeeping:
         if holder is not None:
             what = f"{_text(version, value)} is held by {holder} already"
             raise ViolationError(f"invariant 1: {what}")
+        for name, (reserved_version, ranges) in self._reserved.items():
+            if reserved_version == version and _inside(ranges, value):
+                what = f"{_text(version, value)} is reserved by {name!r}"
+                raise ViolationError(f"invariant 1: {what}")
         book = self._pools.get(pool)
         if book is None or book.version != version:
             raise ViolationError(f"invariant 2: no IPv{version} pool {pool!r}")
@@ -132,6 +149,15 @@ class Bookkeeping:
             raise ViolationError(f"invariant 2: {what}")
         self._holder_of[address] = allocation
         book.held.add(value)
+
+    def _rebind(self, event: AllocationRebound) -> None:
+        self._must_live(event.allocation, "is rebound")
+        if event.pod is None:
+            return
+        holder = self._live[event.allocation]
+        del self._allocation_of[holder.identity]
+        holder.identity = (event.pod.uid, holder.identity[1])
+        self._allocation_of[holder.identity] = event.allocation
 
     def _release(self, allocation: str) -> None:
         self._must_live(allocation, "is released")

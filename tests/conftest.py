@@ -46,3 +46,10 @@ async def nc(nats_server: EmbeddedServer) -> AsyncIterator[NatsClient]:
 def realm() -> str:
     """A realm that no other test uses."""
     return f"test-{next(_realms)}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many of Spiderpool's own test cases the scenarios have."""
+    from support.cases import summary  # not above: it is to be rewritten first
+
+    terminalreporter.write_line(summary())

@@ -10,7 +10,7 @@ from nats.aio.client import Client as NatsClient
 from support.terminal import Cli
 
 from ipledger.events import commit
-from ipledger.events.facts import Address, Pod, PoolSpec
+from ipledger.events.facts import Address, Pod, PoolSpec, ReservationSpec
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import Appended, Entry
 from ipledger.events.memory import MemoryLog
@@ -23,6 +23,9 @@ from ipledger.events.types import (
     PoolCreated,
     PoolDeleted,
     PoolUpdated,
+    ReservationCreated,
+    ReservationDeleted,
+    ReservationUpdated,
 )
 from ipledger.replay.verify import verify
 
@@ -52,6 +55,9 @@ def released(allocation: str) -> AddressesReleased:
 
 
 CREATED = PoolCreated(pool=pool())
+PRINTERS = ReservationSpec("printers", 4, ("10.6.0.2-10.6.0.3",))
+PRINTERS_MOVED = ReservationSpec("printers", 4, ("10.6.0.7",))
+RESERVED = ReservationCreated(reservation=PRINTERS)
 HELD = allocated("a1", "10.6.0.1")
 
 VIOLATIONS: dict[str, tuple[Sequence[AnyEvent], str]] = {
@@ -66,6 +72,19 @@ VIOLATIONS: dict[str, tuple[Sequence[AnyEvent], str]] = {
     "an excluded address": (
         (PoolCreated(pool=pool(exclude=("10.6.0.2-10.6.0.3",))), allocated("a1", "10.6.0.3")),
         "invariant 2: 10.6.0.3 is not an address of pool 'a'",
+    ),
+    "a reserved address": (
+        (CREATED, RESERVED, allocated("a1", "10.6.0.2")),
+        "invariant 1: 10.6.0.2 is reserved by 'printers'",
+    ),
+    "an address that a changed reservation names": (
+        (
+            CREATED,
+            RESERVED,
+            ReservationUpdated(reservation=PRINTERS_MOVED),
+            allocated("a1", "10.6.0.7"),
+        ),
+        "invariant 1: 10.6.0.7 is reserved by 'printers'",
     ),
     "an address of no pool": (
         (CREATED, allocated("a1", "10.6.0.1", in_pool="b")),
@@ -117,6 +136,22 @@ def chain(*commits: Sequence[AnyEvent]) -> list[bytes]:
         prev = commit.digest(payload)
         payloads.append(payload)
     return payloads
+
+
+async def test_verify_accepts_a_held_address_that_is_reserved_and_one_that_no_longer_is() -> None:
+    again = allocated("a2", "10.6.0.3", pod="p2")
+    events = (
+        CREATED,
+        allocated("a1", "10.6.0.2"),
+        RESERVED,
+        released("a1"),
+        ReservationDeleted(name="printers"),
+        again,
+    )
+
+    report = await verify(await memory_log((LEADER,), events))
+
+    assert report.ok, report.reason
 
 
 @pytest.mark.parametrize("case", VIOLATIONS)

@@ -137,3 +137,21 @@ async def test_commands_do_not_load_what_they_do_not_need() -> None:
     )
 
     assert (await finish(process))[1:] == ("[]\n", 0)
+
+
+async def test_a_dry_run_that_is_too_large_for_one_request_says_so(
+    cli: Cli, engine: EngineClient, tmp_path: Path
+) -> None:
+    head = "apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderReservedIP\n"
+    documents = (
+        f"{head}metadata: {{name: r{n}}}\nspec: {{ips: [10.0.0.1]}}" for n in range(15_000)
+    )
+    file = tmp_path / "many.yaml"
+    file.write_text("\n---\n".join(documents))
+
+    result = await cli("apply", "-f", str(file), "--dry-run")
+
+    assert (result.stdout, result.code) == ("", 1)
+    assert result.stderr == (
+        "error: the request is more than the 1048576 bytes that the NATS server takes\n"
+    )

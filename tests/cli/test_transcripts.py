@@ -17,13 +17,25 @@ from support.terminal import MANIFESTS, Cli, Clock, Result
 from ipledger.engine.client import EngineClient, RefusedError
 from ipledger.engine.commands import Allocate, Release
 from ipledger.events.facts import Pod
-from ipledger.kube.manifest import PoolManifest, parse
+from ipledger.kube.manifest import Manifest, parse
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
 UPDATE = os.environ.get("IPLEDGER_UPDATE_SNAPSHOTS") == "1"
 
 EMPTY = ("help", "usage", "empty", "apply", "bad_input")
-FURNISHED = ("pools", "allocations", "who", "log", "verify", "release", "status")
+FURNISHED = (
+    "pools",
+    "allocations",
+    "who",
+    "log",
+    "verify",
+    "release",
+    "status",
+    "reservations",
+    "dry_run",
+    "describe",
+    "workloads",
+)
 
 
 async def transcript(cli: Cli, recorded: str) -> str:
@@ -58,8 +70,8 @@ async def check(cli: Cli, name: str) -> None:
 async def furnish(engine: EngineClient, clock: Clock) -> None:
     """Two pools, three pods with addresses, one that has gone again, and a refusal."""
     for manifest in parse((MANIFESTS / "pools.yaml").read_text(), "pools.yaml"):
-        assert isinstance(manifest, PoolManifest)
-        await engine.apply_pool(manifest.spec)
+        assert isinstance(manifest, Manifest)
+        await engine.apply(manifest.command)
     for number, (namespace, node) in enumerate(
         [("shop", "worker-1"), ("shop", "worker-2"), ("bank", "worker-1"), ("bank", "worker-2")]
     ):

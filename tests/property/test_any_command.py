@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from support.ledger import Ledger
 from support.strategies import EVERYDAY
 
-from ipledger.engine.commands import Allocate, AnyCommand, ApplyPool, Release
-from ipledger.events.facts import Pod, PoolSpec, Route
+from ipledger.engine.commands import Allocate, AnyCommand, ApplyPool, ApplyReservation, Release
+from ipledger.events.facts import Pod, PoolSpec, Requirement, ReservationSpec, Route, Selector
 
 _ADDRESSES = (
     "10.0.0.0",
@@ -32,6 +32,19 @@ texts = st.lists(st.sampled_from(_PIECES), max_size=4).map("".join) | st.text(
 )
 subnets = st.sampled_from(("10.0.0.0/24", "0.0.0.0/0", "::/0", "fd00::/64", "10.0.0.5/32")) | texts
 addresses = st.sampled_from(("10.0.0.1", "10.0.0.1-10.0.0.4", "fd00::1", "0.0.0.0", "::")) | texts
+selectors = st.none() | st.builds(
+    Selector,
+    match_labels=st.dictionaries(texts, texts, max_size=1),
+    match_expressions=st.lists(
+        st.builds(
+            Requirement,
+            texts,
+            st.sampled_from(("In", "NotIn", "Exists", "DoesNotExist")) | texts,
+            st.lists(texts, max_size=2).map(tuple),
+        ),
+        max_size=2,
+    ).map(tuple),
+)
 specs = st.builds(
     PoolSpec,
     st.sampled_from(("a", "x.y", "")) | texts,
@@ -42,6 +55,14 @@ specs = st.builds(
     gateway=st.just("") | addresses,
     routes=st.lists(st.builds(Route, subnets, addresses), max_size=2).map(tuple),
     default=st.booleans(),
+    pod_affinity=selectors,
+    node_affinity=selectors,
+)
+reservations = st.builds(
+    ReservationSpec,
+    st.sampled_from(("r", "x.y")) | texts,
+    st.sampled_from((0, 4, 6)) | st.integers(-(2**63), 2**63 - 1),
+    st.lists(addresses, max_size=3).map(tuple),
 )
 
 
@@ -66,6 +87,14 @@ def decided(*commands: AnyCommand) -> None:
 @given(specs, specs)
 def test_any_pool_is_accepted_or_refused(first: PoolSpec, second: PoolSpec) -> None:
     decided(ApplyPool(pool=first), ApplyPool(pool=second))
+
+
+@given(reservations, reservations)
+def test_any_reservation_is_accepted_or_refused(
+    first: ReservationSpec, second: ReservationSpec
+) -> None:
+    add = Allocate(pod=Pod("ns", "p", "p"), sandbox="s", interface="eth0", node="n1")
+    decided(ApplyReservation(reservation=first), ApplyReservation(reservation=second), add)
 
 
 @given(texts, texts, texts, texts, st.lists(texts, max_size=2).map(tuple))

@@ -15,7 +15,18 @@ from support.text import command
 from ipledger.engine.decide import decide
 from ipledger.events import commit
 from ipledger.events.clock import format_time, parse_time
-from ipledger.events.facts import Address, Candidate, Pod, PoolSpec, Route
+from ipledger.events.facts import (
+    Address,
+    Application,
+    Candidate,
+    Owner,
+    Pod,
+    PoolSpec,
+    Requirement,
+    ReservationSpec,
+    Route,
+    Selector,
+)
 from ipledger.events.log import Entry
 from ipledger.events.types import ALL, AnyEvent, Event
 from ipledger.projections.fold import BrokenLogError, Fold
@@ -25,10 +36,23 @@ MICROS_MAX = parse_time("9999-12-31T23:59:59.999999Z")
 
 texts = st.text(st.characters(codec="utf-8"), max_size=20)
 routes = st.builds(Route, texts, texts)
+lists = st.lists(texts, max_size=3).map(tuple)
+requirements = st.builds(Requirement, texts, texts, lists)
+selectors = st.none() | st.builds(
+    Selector,
+    st.dictionaries(texts, texts, max_size=3),
+    st.lists(requirements, max_size=3).map(tuple),
+)
+pods = st.builds(Pod, texts, texts, texts)
+int64 = st.integers(-(2**63), 2**63 - 1)
 strategies: dict[object, st.SearchStrategy[Any]] = {
     str: texts,
-    int: st.integers(-(2**63), 2**63 - 1),
-    Pod: st.builds(Pod, texts, texts, texts),
+    int: int64,
+    Pod: pods,
+    Pod | None: st.none() | pods,
+    Owner | None: st.none() | st.builds(Owner, texts, texts, texts, texts),
+    Application: st.builds(Application, texts, texts, texts, texts, texts, int64, int64),
+    ReservationSpec: st.builds(ReservationSpec, texts, st.sampled_from((4, 6)), lists),
     tuple[Route, ...]: st.lists(routes, max_size=3).map(tuple),
     tuple[Address, ...]: st.lists(st.builds(Address, texts, texts, texts), max_size=3).map(tuple),
     tuple[Candidate, ...]: st.lists(
@@ -40,12 +64,18 @@ strategies: dict[object, st.SearchStrategy[Any]] = {
         texts,
         st.sampled_from((4, 6)),
         texts,
-        ips=st.lists(texts, max_size=3).map(tuple),
-        exclude_ips=st.lists(texts, max_size=3).map(tuple),
+        ips=lists,
+        exclude_ips=lists,
         gateway=texts,
         routes=st.lists(routes, max_size=3).map(tuple),
         default=st.booleans(),
         disable=st.booleans(),
+        pod_affinity=selectors,
+        namespace_name=lists,
+        namespace_affinity=selectors,
+        node_name=lists,
+        node_affinity=selectors,
+        multus_name=lists,
     ),
 }
 

@@ -46,6 +46,24 @@ STORY: tuple[tuple[str, ...], ...] = (
     ("release a1 sandbox=web-0-second evidence=node-worker-1-is-gone",),
     ("pool four 10.6.0.0/16 ips=10.6.1.1-10.6.1.20 gateway=10.6.0.1 default", "delete off"),
     ("ADD web-2", "ADD web-3 v6=six"),
+    (
+        "reserve keep 10.6.1.8-10.6.1.9 10.6.1.30",
+        "pool gold 10.5.0.0/24 ips=10.5.0.9 podAffinity='tier in (gold, silver), app=web' "
+        "namespaceName=ns namespaceAffinity='team=shop' nodeName=n1,n2 "
+        "nodeAffinity='zone, !spot, arch notin (arm64)' multusName=ns/net",
+    ),
+    ("application apps/v1/StatefulSet/cart replicas=3",),
+    (
+        "ADD cart-0 owner=apps/v1/StatefulSet/cart",
+        'ADD cart-1 owner=apps/v1/StatefulSet/cart @ippools=\'[{"ipv4":["four"]}]\'',
+        "ADD web-x owner=apps/v1/Deployment/web labels=tier=gold,app=web net=ns/net",
+    ),
+    ("DEL cart-0-sandbox", "DEL cart-1-sandbox"),
+    ("ADD cart-0 uid=second sandbox=cart-0-second node=n2 owner=apps/v1/StatefulSet/cart",),
+    ("application apps/v1/StatefulSet/cart replicas=1",),
+    ("reserve keep 10.6.1.30", "reserve more fd00:6::10-fd00:6::1f"),
+    ("unreserve keep", "DEL cart-0-second node=n2"),
+    ("gone apps/v1/StatefulSet/cart",),
 )
 """Commits, a second apart: what each was asked."""
 

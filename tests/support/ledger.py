@@ -125,19 +125,26 @@ class Ledger:
         """State and facts tell the same."""
         state, facts = self.head.state, self.facts
         assert {n: p.spec for n, p in state.pools.items()} == dict(facts.pools)
+        assert state.reservations == dict(facts.reservations)
         live = {
             a.id: model.Live(
                 a.identity,
                 a.node,
                 a.sandbox,
                 tuple((held.pool, ip_address(held.ip)) for held in a.addresses),
+                a.pod,
+                a.owner,
             )
             for a in state.allocations.all()
         }
         assert live == dict(facts.live)
+        assert dict(state.applications) == dict(facts.applications)
+        held = [a for a in live.values() if not a.sandbox]
+        assert all(model.has_place(facts, a) for a in held), "held for a place that is gone"
         for name, pool in state.pools.items():
-            held = [ip for a in live.values() for where, ip in a.addresses if where == name]
-            assert sorted(pool.taken) == sorted(map(int, held))
+            taken = [ip for a in live.values() for where, ip in a.addresses if where == name]
+            assert pool.held == sum(any(w == name for w, _ in a.addresses) for a in held)
+            assert sorted(pool.taken) == sorted(map(int, taken))
             if model.is_small(pool.spec):
                 assert pool.free == len(model.free(facts, name))
 

@@ -12,19 +12,29 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from ipledger.events.facts import PoolSpec
+from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec
 from ipledger.events.types import (
     AddressesAllocated,
+    AddressesHeld,
     AddressesReleased,
     AllocationRebound,
     AnyEvent,
+    ApplicationCreated,
+    ApplicationDeleted,
+    ApplicationUpdated,
     AttachmentDeleted,
     PoolCreated,
     PoolDeleted,
     PoolUpdated,
+    ReservationCreated,
+    ReservationDeleted,
+    ReservationUpdated,
 )
 
 Ip: TypeAlias = IPv4Address | IPv6Address
+Key: TypeAlias = tuple[str, str, str]
+"""Kind, namespace and name of an application; every kind of a virtual machine is one."""
+K = TypeVar("K")
 V = TypeVar("V")
 
 FENCE_MICROS = 120_000_000
@@ -32,12 +42,17 @@ FENCE_MICROS = 120_000_000
 
 
 class Live(NamedTuple):
-    """An allocation that holds its addresses: pairs of pool and address."""
+    """An allocation that holds its addresses: pairs of pool and address.
+
+    Without a sandbox it is kept for the next pod. `pod` and `owner` say in which place.
+    """
 
     identity: tuple[str, str]
     node: str
     sandbox: str
     addresses: tuple[tuple[str, Ip], ...]
+    pod: Pod
+    owner: Owner | None
 
 
 class Freed(NamedTuple):
@@ -52,6 +67,8 @@ class Facts(NamedTuple):
     """All that is true at a position. `freed` is in order of release, `ended` by attachment."""
 
     pools: MappingProxyType[str, PoolSpec] = MappingProxyType({})
+    reservations: MappingProxyType[str, ReservationSpec] = MappingProxyType({})
+    applications: MappingProxyType[Key, Application] = MappingProxyType({})
     live: MappingProxyType[str, Live] = MappingProxyType({})
     over: frozenset[str] = frozenset()
     freed: tuple[Freed, ...] = ()
@@ -72,24 +89,33 @@ def addresses_of(spec: PoolSpec) -> list[Ip]:
     return sorted((a for a in found if covers(spec, a)), key=int)
 
 
+def is_reserved(facts: Facts, address: Ip) -> bool:
+    """Whether any reservation names an address."""
+    return any(_in_any(spec.ips, address) for spec in facts.reservations.values())
+
+
 def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
     """The facts behind an event that was committed at a time."""
     match event:
-        case PoolCreated():
-            assert event.pool.name not in facts.pools, "a pool is created once"
-            return _with_pool(facts, event.pool)
-        case PoolUpdated():
-            assert event.pool.name in facts.pools, "only a pool that exists is updated"
+        case PoolCreated() | PoolUpdated():
+            is_new = event.pool.name not in facts.pools
+            assert is_new == isinstance(event, PoolCreated), "created once, updated if it exists"
             return _with_pool(facts, event.pool)
         case PoolDeleted():
             return _without_pool(facts, event.name)
+        case ReservationCreated() | ReservationUpdated() | ReservationDeleted():
+            return _reserved(facts, event)
         case AddressesAllocated():
             return _allocated(facts, event)
         case AllocationRebound():
+            return _rebound(facts, event, time)
+        case AddressesHeld():
             old = facts.live[event.allocation]
-            new = old._replace(sandbox=event.sandbox)
+            assert old.sandbox == event.sandbox != "", "what a sandbox has is kept"
             facts = _ended(facts, (old.sandbox, old.identity[1]), time)
-            return facts._replace(live=_set(facts.live, event.allocation, new))
+            return facts._replace(live=_set(facts.live, event.allocation, old._replace(sandbox="")))
+        case ApplicationCreated() | ApplicationUpdated() | ApplicationDeleted():
+            return _application(facts, event)
         case AddressesReleased():
             return _released(facts, event, time)
         case AttachmentDeleted():
@@ -113,9 +139,10 @@ def check(facts: Facts) -> None:
 
 
 def free(facts: Facts, pool: str) -> list[Ip]:
-    """The addresses of a small pool that nobody holds, ascending."""
+    """The addresses of a small pool that nobody holds and nothing reserves, ascending."""
     held = {address for live in facts.live.values() for _, address in live.addresses}
-    return [address for address in addresses_of(facts.pools[pool]) if address not in held]
+    unheld = [address for address in addresses_of(facts.pools[pool]) if address not in held]
+    return [address for address in unheld if not is_reserved(facts, address)]
 
 
 def is_fenced(facts: Facts, sandbox: str, interface: str, now: int) -> bool:
@@ -149,12 +176,31 @@ def _without_pool(facts: Facts, name: str) -> Facts:
     return facts._replace(pools=pools, freed=tuple(f for f in facts.freed if f.pool != name))
 
 
+def _reserved(
+    facts: Facts, event: ReservationCreated | ReservationUpdated | ReservationDeleted
+) -> Facts:
+    """What is reserved is as if it had never been used once it is not reserved any more."""
+    known = facts.reservations
+    if isinstance(event, ReservationDeleted):
+        assert event.name in known, "only a reservation that exists is deleted"
+        known = MappingProxyType({k: v for k, v in known.items() if k != event.name})
+    else:
+        is_new = isinstance(event, ReservationCreated)
+        assert (event.reservation.name in known) != is_new, "created once, updated if it exists"
+        known = _set(known, event.reservation.name, event.reservation)
+    facts = facts._replace(reservations=known)
+    freed = tuple(f for f in facts.freed if not is_reserved(facts, f.address))
+    return facts._replace(freed=freed)
+
+
 def _allocated(facts: Facts, event: AddressesAllocated) -> Facts:
     assert event.allocation not in facts.live, "an allocation id is used once"
     assert event.allocation not in facts.over, "an allocation id is used once"
     addresses = tuple((held.pool, ip_address(held.ip)) for held in event.addresses)
+    for _, address in addresses:
+        assert not is_reserved(facts, address), "invariant 1: a reserved address was given out"
     identity = (event.pod.uid, event.interface)
-    live = Live(identity, event.node, event.sandbox, addresses)
+    live = Live(identity, event.node, event.sandbox, addresses, event.pod, event.owner)
     freed = tuple(f for f in facts.freed if (f.pool, f.address) not in addresses)
     return facts._replace(live=_set(facts.live, event.allocation, live), freed=freed)
 
@@ -165,18 +211,81 @@ def _released(facts: Facts, event: AddressesReleased, time: int) -> Facts:
     ended = facts.live[event.allocation]
     assert event.sandbox == ended.sandbox, "invariant 7: of another sandbox"
     live = MappingProxyType({k: v for k, v in facts.live.items() if k != event.allocation})
-    freed = tuple(Freed(pool, address, ended.identity) for pool, address in ended.addresses)
-    facts = _ended(facts, (ended.sandbox, ended.identity[1]), time)
+    freed = tuple(
+        Freed(pool, address, ended.identity)
+        for pool, address in ended.addresses
+        if not is_reserved(facts, address)
+    )
+    if ended.sandbox:
+        facts = _ended(facts, (ended.sandbox, ended.identity[1]), time)
     return facts._replace(
         live=live, over=facts.over | {event.allocation}, freed=facts.freed + freed
     )
+
+
+def _rebound(facts: Facts, event: AllocationRebound, time: int) -> Facts:
+    old = facts.live[event.allocation]
+    new = old._replace(sandbox=event.sandbox)
+    if event.pod is not None:
+        identity = (event.pod.uid, old.identity[1])
+        new = new._replace(identity=identity, pod=event.pod, node=event.node)
+        assert _place(new) == _place(old) != None, "another pod takes over only in its place"  # noqa: E711
+    if old.sandbox:
+        facts = _ended(facts, (old.sandbox, old.identity[1]), time)
+    return facts._replace(live=_set(facts.live, event.allocation, new))
+
+
+def _application(
+    facts: Facts, event: ApplicationCreated | ApplicationUpdated | ApplicationDeleted
+) -> Facts:
+    known = facts.applications
+    if isinstance(event, ApplicationDeleted):
+        gone = (event.kind, event.namespace, event.name)
+        assert gone in known, "only an application that is known is deleted"
+        rest = MappingProxyType({k: v for k, v in known.items() if k != gone})
+        return facts._replace(applications=rest)
+    key = application_key(
+        event.application.kind, event.application.namespace, event.application.name
+    )
+    assert (key in known) != isinstance(event, ApplicationCreated), "created once"
+    return facts._replace(applications=_set(known, key, event.application))
+
+
+def application_key(kind: str, namespace: str, name: str) -> Key:
+    """The key of an application."""
+    return ("VirtualMachine" if kind.startswith("VirtualMachine") else kind, namespace, name)
+
+
+def _place(live: Live) -> tuple[Key, str] | None:
+    """The application, and the pod's ordinal or the machine, that an allocation is for."""
+    owner, pod = live.owner, live.pod
+    if owner is None:
+        return None
+    key = application_key(owner.kind, pod.namespace, owner.name)
+    if owner.api_version == "apps/v1" and owner.kind == "StatefulSet":
+        return key, pod.name
+    if owner.api_version == "kubevirt.io/v1" and owner.kind.startswith("VirtualMachine"):
+        return key, owner.name
+    return None
+
+
+def has_place(facts: Facts, live: Live) -> bool:
+    """Whether the place of an allocation is there for another pod."""
+    place = _place(live)
+    application = facts.applications.get(place[0]) if place else None
+    if place is None or application is None:
+        return False
+    if place[0][0] == "VirtualMachine":
+        return True
+    ordinal = int(place[1].rpartition("-")[2])
+    return ordinal in range(application.start, application.start + application.replicas)
 
 
 def _ended(facts: Facts, attachment: tuple[str, str], time: int) -> Facts:
     return facts._replace(ended=MappingProxyType({**facts.ended, attachment: time}))
 
 
-def _set(facts: MappingProxyType[str, V], key: str, value: V) -> MappingProxyType[str, V]:
+def _set(facts: MappingProxyType[K, V], key: K, value: V) -> MappingProxyType[K, V]:
     return MappingProxyType({**facts, key: value})
 
 

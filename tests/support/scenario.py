@@ -2,13 +2,21 @@
 
 A table is a text file of scenarios. `= title` begins one, `#` a comment, and every other line
 is `given COMMAND` (which must succeed), `when COMMAND` or `then EXPECTATION` about the answer to
-the last command. Commands are those of `support.text`, and `wait SECONDS`. Expectations:
+the last command. Commands are those of `support.text`, and:
+
+    wait SECONDS
+    namespace NAME … | node NAME …     what later ADDs find around them: `support.surroundings`
+    together N COMMAND                 N commands at once, their number for each `#`
+
+`@KEY` stands for the annotation `ipam.spidernet.io/KEY` wherever it is written. Expectations:
 
     created | configured | unchanged | deleted
     refused REASON [field=F] [value=V] [says=PART-OF-MESSAGE]...
     addresses A/N [A/N]            what the ADD got, in this order
     gateways G [G]                 their gateways ('' for none)
     routes [DST>GW]...             all routes of the answer
+    owner API-VERSION/KIND/NAME    as the event has it
+    counts OUTCOME-OR-REASON=N...  of the answers to commands given together
     verdicts POOL=VERDICT...       of the event or refusal, in this order
     freed ID | freed nothing       what the DEL or release freed
     wrote [EVENT]... | wrote nothing    what the last command added to the log
@@ -18,18 +26,22 @@ the last command. Commands are those of `support.text`, and `wait SECONDS`. Expe
 
 from __future__ import annotations
 
+import asyncio
 import shlex
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ipledger.engine.answers import Allocated, Applied, Refused, Released
+from ipledger.engine.commands import Allocate
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import Candidate
 from ipledger.events.types import AddressesAllocated
 from ipledger.projections.state import State
 from support.desk import SECOND, Desk, serving
+from support.surroundings import Surroundings, annotation_key
 from support.text import command
 
 
@@ -83,6 +95,8 @@ class Player:
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.answer: Any = None
+        self._around = Surroundings()
+        self._together: list[Any] = []
         self._behind = 0
 
     async def given(self, text: str) -> None:
@@ -91,12 +105,24 @@ class Player:
         assert not isinstance(self.answer, Refused), "refused"
 
     async def when(self, text: str) -> None:
-        """A command, or `wait SECONDS`."""
-        if text.startswith("wait "):
-            self.desk.clock.now += round(float(text[5:]) * SECOND)
-            return
+        """A command, or what else may happen."""
+        verb, _, rest = text.partition(" ")
+        if verb == "wait":
+            self.desk.clock.now += round(float(rest) * SECOND)
+        elif verb in ("namespace", "node"):
+            self._around.define(verb, rest)
+        elif verb == "together":
+            number, _, pattern = rest.partition(" ")
+            await self._ask(*(pattern.replace("#", str(n)) for n in range(int(number))))
+        else:
+            await self._ask(text)
+
+    async def _ask(self, *texts: str) -> None:
         self._behind = len(self.desk.log.payloads)
-        self.answer = await self.desk.ask(command(text))
+        commands = [command(text) for text in texts]
+        asked = [self._around.around(c) if isinstance(c, Allocate) else c for c in commands]
+        self._together = await asyncio.gather(*map(self.desk.ask, asked))
+        self.answer = self._together[-1]
 
     async def then(self, text: str) -> None:
         """An expectation about the last answer, its events, or the state now."""
@@ -118,7 +144,7 @@ class Player:
             if key == "says":
                 assert value in refusal.message
             else:
-                assert getattr(refusal, key) == value
+                assert getattr(refusal, key) == annotation_key(value)
         if refusal.field:
             shown = refusal.value in refusal.message
             assert shown or not refusal.value, "the message does not name the value"
@@ -138,6 +164,15 @@ class Player:
     def _verdicts(self, words: list[str]) -> None:
         assert [f"{c.pool}={c.verdict}" for c in self._decision()] == words
 
+    def _owner(self, words: list[str]) -> None:
+        owner = self._allocated().owner
+        assert owner is not None
+        assert [f"{owner.api_version}/{owner.kind}/{owner.name}"] == words
+
+    def _counts(self, words: list[str]) -> None:
+        seen = Counter(map(_outcome, self._together))
+        assert dict(word.split("=") for word in words) == {k: str(n) for k, n in seen.items()}
+
     def _freed(self, words: list[str]) -> None:
         assert isinstance(self.answer, Released)
         assert (self.answer.allocation or "nothing") == words[0]
@@ -149,9 +184,22 @@ class Player:
     def _decision(self) -> tuple[Candidate, ...]:
         if isinstance(self.answer, Refused):
             return self.answer.refusal.decision
+        return self._allocated().decision
+
+    def _allocated(self) -> AddressesAllocated:
         [event] = self.desk.events(self._behind)
         assert isinstance(event, AddressesAllocated)
-        return event.decision
+        return event
+
+
+def _outcome(answer: object) -> str:
+    match answer:
+        case Applied():
+            return answer.outcome
+        case Refused():
+            return answer.refusal.reason.value
+        case _:
+            return type(answer).__name__
 
 
 def _holder(address: str, state: State) -> str:

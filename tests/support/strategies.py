@@ -10,12 +10,16 @@ from msgspec.structs import replace
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
+    ApplyApplication,
     ApplyPool,
+    ApplyReservation,
+    DeleteApplication,
     DeletePool,
+    DeleteReservation,
     Release,
     ReleaseAllocation,
 )
-from ipledger.events.facts import Pod, PoolSpec, Route
+from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec, Route
 from support.model import Facts
 
 SUBNETS = ("10.0.0.0/28", "10.0.0.0/28", "10.0.1.0/29", "10.0.0.0/27", "fd00::/125", "fd01::/64")
@@ -41,6 +45,16 @@ TINY = (
 
 _names = st.sampled_from(NAMES)
 _uids = st.sampled_from(("p1", "p2", "p3", "p4", "p5", "p6", "p7"))
+_owners = st.sampled_from(
+    (
+        None,
+        None,
+        Owner("apps/v1", "StatefulSet", "cart"),
+        Owner("kubevirt.io/v1", "VirtualMachineInstance", "db"),
+        Owner("apps/v1", "Deployment", "web"),
+    )
+)
+_reservations = st.sampled_from(("r1", "r2"))
 _sandboxes = st.integers(1, 40).map(lambda n: f"s{n}")
 _interfaces = st.sampled_from(("eth0", "eth0", "eth0", "net1"))
 _nodes = st.sampled_from(("n1", "n1", "n1", "n1", "n2"))
@@ -88,16 +102,63 @@ def pool_names(*usual: str) -> st.SearchStrategy[tuple[str, ...]]:
 
 @st.composite
 def adds(draw: st.DrawFn) -> Allocate:
-    """An ADD of one of a few pods."""
+    """An ADD of one of a few pods; some of them are in places that keep their addresses."""
+    owner = draw(_owners)
     uid = draw(_uids)
+    if owner is not None:
+        name = f"{owner.name}-{draw(st.integers(0, 2))}"
+        pod = Pod("ns", name, f"{name}-{uid}")
+    else:
+        pod = Pod("ns", f"pod-{uid}", uid)
     return Allocate(
-        pod=Pod("ns", f"pod-{uid}", uid),
+        pod=pod,
+        owner=owner,
         sandbox=draw(_sandboxes),
         interface=draw(_interfaces),
         node=draw(_nodes),
         default_ipv4_pools=draw(pool_names("a", "b", "c")),
         default_ipv6_pools=draw(pool_names("six", "big")),
         clean_gateway=draw(st.booleans()),
+    )
+
+
+@st.composite
+def reservation_specs(draw: st.DrawFn) -> ReservationSpec:
+    """Any reservation, mostly of addresses that pools have."""
+    subnet = draw(st.sampled_from(SUBNETS))
+    version = ip_network(subnet).version
+    return ReservationSpec(
+        name=draw(_reservations),
+        ip_version=draw(st.sampled_from((0, version, version, 4))),
+        ips=draw(ranges(subnet)),
+    )
+
+
+def reservations() -> st.SearchStrategy[AnyCommand]:
+    """A command about a reservation; as many go as come."""
+    apply = st.builds(ApplyReservation, reservation=reservation_specs())
+    return apply | st.builds(DeleteReservation, name=_reservations)
+
+
+def applications() -> st.SearchStrategy[AnyCommand]:
+    """A command about an application: it grows, shrinks, goes."""
+    sizes = st.integers(0, 3)
+    sets = st.builds(
+        Application,
+        st.just("apps/v1"),
+        st.just("StatefulSet"),
+        st.just("ns"),
+        st.just("cart"),
+        replicas=sizes,
+        start=st.sampled_from((0, 0, 1)),
+    )
+    machines = st.just(Application("kubevirt.io/v1", "VirtualMachine", "ns", "db"))
+    apply = st.builds(ApplyApplication, application=sets | sets | machines)
+    gone = st.sampled_from((("StatefulSet", "cart"), ("VirtualMachine", "db")))
+    return (
+        apply
+        | apply
+        | gone.map(lambda which: DeleteApplication(kind=which[0], namespace="ns", name=which[1]))
     )
 
 
@@ -113,14 +174,14 @@ def commands() -> st.SearchStrategy[AnyCommand]:
     )
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
     deletes = st.builds(DeletePool, name=_names)
-    return st.one_of(dels, dels, frees, pools, pools, deletes)
+    return st.one_of(dels, dels, frees, pools, pools, deletes, reservations(), applications())
 
 
 @st.composite
 def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
     """A command about something that is there: its DEL, its next sandbox, a change of its pool."""
     allocation, live = draw(st.sampled_from(list(facts.live.items())))
-    uid, interface = live.identity
+    _, interface = live.identity
     pool = draw(st.sampled_from(list(facts.pools.values())))
     changed = replace(
         pool,
@@ -129,7 +190,8 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
         disable=draw(st.sampled_from((False, False, True))),
     )
     again = Allocate(
-        pod=Pod("ns", f"pod-{uid}", uid),
+        pod=live.pod,
+        owner=live.owner,
         sandbox=draw(st.just(live.sandbox) | _sandboxes),
         interface=interface,
         node=live.node,
@@ -143,5 +205,6 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
 def likely(facts: Facts) -> st.SearchStrategy[AnyCommand]:
     """A command as life brings it: mostly ADDs, and what concerns what is there."""
     if not facts.live:
-        return st.one_of(adds(), adds(), adds(), commands())
-    return st.one_of(adds(), adds(), adds(), aimed(facts), aimed(facts), commands())
+        return st.one_of(adds(), adds(), adds(), applications(), commands())
+    likely = (adds(), adds(), adds(), aimed(facts), aimed(facts), commands())
+    return st.one_of(*likely, reservations(), applications())

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 import shlex
+from collections.abc import Callable
 
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
+    ApplyApplication,
     ApplyPool,
+    ApplyReservation,
+    DeleteApplication,
     DeletePool,
+    DeleteReservation,
     Release,
     ReleaseAllocation,
 )
-from ipledger.events.facts import Pod, PoolSpec, Route
+from ipledger.events.facts import (
+    Application,
+    Owner,
+    Pod,
+    PoolSpec,
+    Requirement,
+    ReservationSpec,
+    Route,
+    Selector,
+)
+from support.surroundings import labels, take_annotations
+
+_SET_OPERATORS = {"in": "In", "notin": "NotIn"}
 
 
 def fields(words: list[str]) -> dict[str, str]:
@@ -21,7 +39,11 @@ def fields(words: list[str]) -> dict[str, str]:
 
 
 def pool_spec(text: str) -> PoolSpec:
-    """A pool: `NAME SUBNET [ips=A-B,C] [exclude=…] [gateway=…] [routes=DST>GW] [default] …`."""
+    """A pool: `NAME SUBNET [ips=A-B,C] [exclude=…] [gateway=…] [routes=DST>GW] [default] …`.
+
+    The affinities have their names in the manifest: `podAffinity='app=web, tier in (a, b)'`,
+    `nodeName=n1,n2`, `multusName=NAMESPACE/NAME`.
+    """
     name, subnet, *words = shlex.split(text)
     given = fields(words)
     spec = PoolSpec(
@@ -34,41 +56,90 @@ def pool_spec(text: str) -> PoolSpec:
         routes=tuple(_route(route) for route in _list(given.pop("routes", ""))),
         default=given.pop("default", None) is not None,
         disable=given.pop("disable", None) is not None,
+        pod_affinity=selector(given.pop("podAffinity", None)),
+        namespace_name=_list(given.pop("namespaceName", "")),
+        namespace_affinity=selector(given.pop("namespaceAffinity", None)),
+        node_name=_list(given.pop("nodeName", "")),
+        node_affinity=selector(given.pop("nodeAffinity", None)),
+        multus_name=_list(given.pop("multusName", "")),
     )
     assert not given, f"unknown words in pool {text!r}: {given}"
     return spec
 
 
+def selector(text: str | None) -> Selector | None:
+    """A label selector as kubectl writes it: `app=web, tier in (a,b), zone notin (c), gpu, !spot`.
+
+    An equality becomes a label of `matchLabels`, everything else one of `matchExpressions`.
+    """
+    if text is None:
+        return None
+    terms = [term.strip() for term in re.split(r",(?![^(]*\))", text) if term.strip()]
+    equal = [term for term in terms if "=" in term]
+    return Selector(
+        match_labels=labels(",".join(equal)),
+        match_expressions=tuple(_requirement(term) for term in terms if term not in equal),
+    )
+
+
 def command(text: str) -> AnyCommand:
-    """A command: `pool …`, `delete NAME`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`."""
+    """A command, by its first word.
+
+    `pool …`, `delete NAME`, `reserve NAME A-B…`, `unreserve NAME`, `application …`, `gone …`,
+    `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
+    """
     verb, _, rest = text.partition(" ")
-    match verb:
-        case "pool":
-            return ApplyPool(pool=pool_spec(rest))
-        case "delete":
-            return DeletePool(name=rest.strip())
-        case "ADD":
-            return add(*shlex.split(rest))
-        case "DEL":
-            return delete(*shlex.split(rest))
-        case "release":
-            allocation, *words = shlex.split(rest)
-            return ReleaseAllocation(allocation=allocation, **fields(words))
-        case _:
-            raise AssertionError(f"unknown command {text!r}")
+    if verb == "pool":
+        return ApplyPool(pool=pool_spec(rest))
+    assert verb in _COMMANDS, f"unknown command {text!r}"
+    return _COMMANDS[verb](*shlex.split(rest))
+
+
+def reservation_spec(name: str, *words: str) -> ReservationSpec:
+    """A reservation: `NAME [A-B]… [version=4]`."""
+    ips = tuple(word for word in words if "=" not in word)
+    version = fields([word for word in words if "=" in word]).get("version", "0")
+    return ReservationSpec(name, int(version), ips)
+
+
+def application(text: str, *words: str) -> Application:
+    """An application: `apps/v1/StatefulSet/cart [ns=ns] [replicas=1] [start=0]`."""
+    api_version, kind, name = text.rsplit("/", 2)
+    given = fields(list(words))
+    made = Application(
+        api_version,
+        kind,
+        given.pop("ns", "ns"),
+        name,
+        replicas=int(given.pop("replicas", "1")),
+        start=int(given.pop("start", "0")),
+    )
+    assert not given, f"unknown words in application {text}: {given}"
+    return made
 
 
 def add(pod: str, *words: str) -> Allocate:
-    """An ADD: `POD [sandbox=…] [uid=…] [if=eth0] [node=n1] [v4=a,b] [v6=c] [clean-gateway]`."""
+    """An ADD: `POD [sandbox=…] [uid=…] [if=eth0] [node=n1] [v4=a,b] [v6=c] [clean-gateway]`.
+
+    And what the cluster says of the pod: `[ns=ns] [labels=K=V,…] [owner=apps/v1/Deployment/web]
+    [net=NAMESPACE/NAME] [@ippool='{"ipv4":["a"]}']…`, annotations as in `support.surroundings`;
+    `long=N` adds one of somebody else's of N characters.
+    """
     given = fields(list(words))
+    if "long" in given:
+        given["@example.com/long"] = "x" * int(given.pop("long"))
     made = Allocate(
-        pod=Pod("ns", pod, given.pop("uid", f"{pod}-uid")),
+        pod=Pod(given.pop("ns", "ns"), pod, given.pop("uid", f"{pod}-uid")),
         sandbox=given.pop("sandbox", f"{pod}-sandbox"),
         interface=given.pop("if", "eth0"),
         node=given.pop("node", "n1"),
         default_ipv4_pools=_list(given.pop("v4", "")),
         default_ipv6_pools=_list(given.pop("v6", "")),
         clean_gateway=given.pop("clean-gateway", None) is not None,
+        owner=_owner(given.pop("owner", "")),
+        labels=labels(given.pop("labels", "")),
+        annotations=take_annotations(given),
+        network_name=given.pop("net", ""),
     )
     assert not given, f"unknown words in ADD {pod}: {given}"
     return made
@@ -91,6 +162,59 @@ def _list(text: str) -> tuple[str, ...]:
     return tuple(text.split(",")) if text else ()
 
 
+def _requirement(term: str) -> Requirement:
+    if match := re.fullmatch(r"(\S+) (in|notin) \((.*)\)", term):
+        values = tuple(value.strip() for value in match[3].split(",") if value.strip())
+        return Requirement(match[1], _SET_OPERATORS[match[2]], values)
+    if term.startswith("!"):
+        return Requirement(term[1:], "DoesNotExist")
+    return Requirement(term, "Exists")
+
+
+def _owner(text: str) -> Owner | None:
+    if not text:
+        return None
+    api_version, kind, name = text.rsplit("/", 2)
+    return Owner(api_version, kind, name)
+
+
 def _route(text: str) -> Route:
     destination, _, gateway = text.partition(">")
     return Route(destination, gateway)
+
+
+def _release(allocation: str, *words: str) -> ReleaseAllocation:
+    return ReleaseAllocation(allocation=allocation, **fields(list(words)))
+
+
+def _delete_pool(name: str) -> DeletePool:
+    return DeletePool(name=name)
+
+
+def _unreserve(name: str) -> DeleteReservation:
+    return DeleteReservation(name=name)
+
+
+def _reserve(name: str, *words: str) -> ApplyReservation:
+    return ApplyReservation(reservation=reservation_spec(name, *words))
+
+
+def _apply(text: str, *words: str) -> ApplyApplication:
+    return ApplyApplication(application=application(text, *words))
+
+
+def _gone(text: str, *words: str) -> DeleteApplication:
+    made = application(text, *words)
+    return DeleteApplication(kind=made.kind, namespace=made.namespace, name=made.name)
+
+
+_COMMANDS: dict[str, Callable[..., AnyCommand]] = {
+    "delete": _delete_pool,
+    "reserve": _reserve,
+    "unreserve": _unreserve,
+    "application": _apply,
+    "gone": _gone,
+    "ADD": add,
+    "DEL": delete,
+    "release": _release,
+}

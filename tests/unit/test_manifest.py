@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from ipledger.events.facts import PoolSpec, Route
-from ipledger.kube.manifest import ManifestError, PoolManifest, parse
+from ipledger.events.facts import PoolSpec, Requirement, ReservationSpec, Route, Selector
+from ipledger.kube.manifest import Manifest, ManifestError, parse
 
 HEAD = "apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderIPPool\n"
 
@@ -13,7 +13,8 @@ HEAD = "apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderIPPool\n"
 def pools(text: str) -> list[PoolSpec]:
     specs: list[PoolSpec] = []
     for result in parse(text, "f.yaml"):
-        assert isinstance(result, PoolManifest), result
+        assert isinstance(result, Manifest), result
+        assert isinstance(result.spec, PoolSpec)
         specs.append(result.spec)
     return specs
 
@@ -55,6 +56,102 @@ def test_every_field_of_a_pool_is_read() -> None:
     ]
 
 
+def test_every_affinity_of_a_pool_is_read() -> None:
+    text = spec(
+        "  subnet: 10.6.0.0/16\n"
+        "  podAffinity:\n"
+        "    matchLabels: {app: web}\n"
+        "    matchExpressions:\n"
+        "      - {key: tier, operator: In, values: [front, back]}\n"
+        "      - {key: batch, operator: DoesNotExist, values: null}\n"
+        "  namespaceName: [shop]\n"
+        "  namespaceAffinity: {matchLabels: {team: shop}}\n"
+        "  nodeName: [worker-1, worker-2]\n"
+        "  nodeAffinity: {matchExpressions: null}\n"
+        "  multusName: [kube-system/macvlan]\n"
+    )
+
+    assert pools(text) == [
+        PoolSpec(
+            name="a",
+            ip_version=0,
+            subnet="10.6.0.0/16",
+            pod_affinity=Selector(
+                {"app": "web"},
+                (
+                    Requirement("tier", "In", ("front", "back")),
+                    Requirement("batch", "DoesNotExist"),
+                ),
+            ),
+            namespace_name=("shop",),
+            namespace_affinity=Selector({"team": "shop"}),
+            node_name=("worker-1", "worker-2"),
+            node_affinity=Selector(),
+            multus_name=("kube-system/macvlan",),
+        )
+    ]
+
+
+def test_an_empty_affinity_is_told_from_one_that_is_not_there() -> None:
+    """Whether it may be empty is the engine's to say."""
+    ((empty,), (absent,)) = (
+        pools(spec(f"  subnet: 10.6.0.0/16\n  podAffinity: {text}\n")) for text in ("{}", "null")
+    )
+
+    assert (empty.pod_affinity, absent.pod_affinity) == (Selector(), None)
+
+
+def test_a_reservation_is_read() -> None:
+    text = (
+        "apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderReservedIP\n"
+        "metadata: {name: printers}\n"
+        "spec: {ipVersion: 4, ips: [10.6.0.10-10.6.0.12, 10.6.0.15]}\n"
+    )
+
+    (manifest,) = parse(text, "f.yaml")
+
+    assert isinstance(manifest, Manifest)
+    assert manifest.kind == "SpiderReservedIP"
+    assert manifest.spec == ReservationSpec("printers", 4, ("10.6.0.10-10.6.0.12", "10.6.0.15"))
+
+
+def test_a_field_of_a_pool_is_none_of_a_reservation() -> None:
+    text = (
+        "apiVersion: spiderpool.spidernet.io/v2beta1\nkind: SpiderReservedIP\n"
+        "metadata: {name: printers}\nspec: {ips: [10.6.0.10], subnet: 10.6.0.0/16}\n"
+    )
+
+    assert error(text) == "f.yaml: document 1 (line 4): field spec.subnet: unknown"
+
+
+@pytest.mark.parametrize("kind", ["SpiderSubnet", "SpiderCoordinator", "SpiderMultusConfig"])
+def test_any_other_kind_is_refused_by_name(kind: str) -> None:
+    text = f"apiVersion: spiderpool.spidernet.io/v2beta1\nkind: {kind}\nmetadata: {{name: a}}\n"
+
+    assert f"(line 2): kind '{kind}' of apiVersion" in error(text)
+    assert "this release knows SpiderIPPool of" in error(text)
+
+
+def with_reuse_hold(hold: str) -> str:
+    annotations = f"{{ipledger.io/reuse-hold: {hold}}}"
+    return (
+        f"{HEAD}metadata:\n  name: a\n  annotations: {annotations}\nspec: {{subnet: 10.6.0.0/16}}\n"
+    )
+
+
+@pytest.mark.parametrize("hold", ["'30'", "30", "30s", "1m30s", "1.5h", "250ms", "'0'"])
+def test_a_reuse_hold_of_seconds_or_a_duration_is_accepted(hold: str) -> None:
+    assert pools(with_reuse_hold(hold)) == [PoolSpec("a", 0, "10.6.0.0/16")]
+
+
+@pytest.mark.parametrize("hold", ["soon", "-30", "30 s", "30d", "true", "''", "s", "null"])
+def test_any_other_reuse_hold_is_refused(hold: str) -> None:
+    message = error(with_reuse_hold(hold))
+
+    assert message.startswith("f.yaml: document 1 (line 5): annotation ipledger.io/reuse-hold: ")
+    assert message.endswith("is not a number of seconds or a duration such as 30s or 1m30s")
+
+
 def test_other_metadata_and_status_are_left_alone() -> None:
     text = (
         f"{HEAD}metadata: {{name: a, labels: {{x: y}}, annotations: {{}}, resourceVersion: '7',\n"
@@ -91,7 +188,7 @@ def test_a_list_is_its_items() -> None:
 
     first, second = parse(text, "f.yaml")
 
-    assert isinstance(first, PoolManifest)
+    assert isinstance(first, Manifest)
     assert str(second) == "f.yaml: document 1 (line 5): field spec.vlan: unknown"
 
 
@@ -124,8 +221,16 @@ def test_an_ipv6_address_of_decimal_groups_is_not_taken_for_a_number() -> None:
         (f"{HEAD}metadata: {{name: a}}\nspec: 7", "(line 4): spec: 7 is wrong: expected `object`"),
         (f"{HEAD}data: {{}}\nmetadata: {{name: a}}\nspec: {{}}", "(line 3): field data: unknown"),
         (spec("  vlan: 3"), "document 1 (line 5): field spec.vlan: unknown"),
-        (spec("  nodeName: [n]"), "field spec.nodeName: not supported by this release"),
-        (spec("  podAffinity: {}"), "field spec.podAffinity: not supported by this release"),
+        (spec("  nodeName: n"), "spec.nodeName: 'n' is wrong: expected `array`, got `str`"),
+        (spec("  podAffinity: {labels: {}}"), "field spec.podAffinity.labels: unknown"),
+        (
+            spec("  nodeAffinity:\n    matchLabels:\n      a: 1"),
+            "spec.nodeAffinity.matchLabels: {'a': 1} is wrong: expected `str`, got `int`",
+        ),
+        (
+            spec("  podAffinity:\n    matchExpressions:\n      - {key: a}"),
+            "(line 7): spec.podAffinity.matchExpressions[0].operator: is required",
+        ),
         (spec("  default: 'yes'"), "spec.default: 'yes' is wrong: expected `bool`, got `str`"),
         (spec("  ips: 10.6.0.1"), "spec.ips: '10.6.0.1' is wrong: expected `array`, got `str`"),
         (spec("  ips:\n  - 10.6"), "document 1 (line 6): spec.ips[0]: 10.6 is wrong"),
@@ -142,13 +247,13 @@ def test_what_is_wrong_is_one_error_with_its_place(text: str, message: str) -> N
 def test_the_documents_before_one_that_is_no_yaml_are_kept() -> None:
     good, bad = parse(spec("  subnet: 10.6.0.0/16\n---\na: b: c\n"), "f.yaml")
 
-    assert isinstance(good, PoolManifest)
+    assert isinstance(good, Manifest)
     assert str(bad).startswith("f.yaml: document 2 (line 7, column 5): not YAML")
 
 
 def test_a_refusal_by_the_engine_gets_the_line_of_the_field_it_names() -> None:
     (manifest,) = parse(spec("  ips:\n    - 10.6.0.1\n    - 10.6.0.2\n  gateway: x\n"), "f.yaml")
-    assert isinstance(manifest, PoolManifest)
+    assert isinstance(manifest, Manifest)
 
     places = {
         field: str(manifest.refused(field, "no")).partition("(")[2].partition(")")[0]

@@ -12,6 +12,7 @@ from support.text import pool_spec
 from ipledger.events.facts import Pod
 from ipledger.projections.allocations import Allocation, Identity
 from ipledger.projections.pool import Pool
+from ipledger.projections.ranges import Intervals, contains, merged
 
 BASE = 0x0A000000
 _ids = count(1)
@@ -24,7 +25,19 @@ def pool(text: str) -> Pool:
 def allocation(identity: Identity) -> Allocation:
     pod = Pod("ns", identity[0], identity[0])
     return Allocation(
-        f"a{next(_ids)}", pod, "n1", "s1", identity[1], "", (), (), sequence=1, index=0, since=0
+        id=f"a{next(_ids)}",
+        pod=pod,
+        node="n1",
+        sandbox="s1",
+        interface=identity[1],
+        network="",
+        owner=None,
+        slot=0,
+        addresses=(),
+        routes=(),
+        sequence=1,
+        index=0,
+        since=0,
     )
 
 
@@ -165,3 +178,98 @@ def test_however_little_a_pool_remembers_no_address_is_lost_or_given_twice(
                 give_back(one, address)
                 held.remove(address)
             assert one.free == one.total - len(held)
+
+
+def test_a_reserved_address_is_not_chosen_and_not_free() -> None:
+    one = pool("ips=10.0.0.1-10.0.0.4")
+    one.reserve(((BASE + 1, BASE + 2),))
+    assert (one.total, one.free, one.reserved_free) == (4, 2, 2)
+    assert takes(one, "abc") == [3, 4, None]
+
+
+def test_a_released_address_that_is_reserved_is_nobodys_last_any_more() -> None:
+    one = pool("ips=10.0.0.1-10.0.0.3")
+    takes(one, "ab")
+    give_back(one, 1)
+    one.reserve(((BASE + 1, BASE + 1),))
+    assert takes(one, "ac") == [3, None]
+
+
+def test_a_held_address_that_is_reserved_stays_held_and_is_gone_once_given_back() -> None:
+    one = pool("ips=10.0.0.1-10.0.0.2")
+    takes(one, "a")
+    one.reserve(((BASE + 1, BASE + 1),))
+    assert (len(one.taken), one.free, one.reserved_free) == (1, 1, 0)
+    give_back(one, 1)
+    assert (len(one.taken), one.free, one.reserved_free) == (0, 1, 1)
+    assert takes(one, "ab") == [2, None]
+
+
+def test_addresses_that_are_no_longer_reserved_are_fresh_but_for_the_held() -> None:
+    one = pool("ips=10.0.0.1-10.0.0.5")
+    takes(one, "ab")
+    one.reserve(((BASE + 1, BASE + 4),))
+    one.reserve(((BASE + 4, BASE + 4),))
+    assert (one.free, one.reserved_free) == (2, 1)
+    assert takes(one, "cde") == [3, 5, None]
+
+
+def test_a_pool_that_is_all_reserved_has_nothing_until_it_is_not() -> None:
+    one = pool("ips=10.0.0.1-10.0.0.2")
+    one.reserve(((0, 1 << 32),))
+    assert (one.free, take(one, "a")) == (0, None)
+    one.reserve(())
+    assert (one.free, take(one, "a")) == (2, 1)
+
+
+def test_a_new_specification_keeps_to_the_reservations() -> None:
+    one = pool("ips=10.0.0.1")
+    one.define(pool("ips=10.0.0.1-10.0.0.3").spec, ((BASE + 2, BASE + 9),))
+    assert (one.total, one.free) == (3, 1)
+    assert takes(one, "ab") == [1, None]
+
+
+def test_taking_a_reserved_address_breaks_invariant_1() -> None:
+    one = pool("ips=10.0.0.1-10.0.0.2")
+    one.reserve(((BASE + 1, BASE + 1),))
+    with pytest.raises(AssertionError, match="invariant 1: a reserved address"):
+        one.take(BASE + 1, allocation(("a", "eth0")))
+
+
+intervals = st.tuples(st.integers(0, 9), st.integers(0, 4)).map(
+    lambda pair: (BASE + pair[0], BASE + pair[0] + pair[1])
+)
+reserved_sets = st.lists(intervals, max_size=3).map(merged)
+
+
+@given(st.lists(st.integers(0, 99) | reserved_sets, max_size=60), st.integers(1, 4))
+def test_whatever_is_reserved_in_between_no_address_is_lost_or_given_while_reserved(
+    moves: list[int | Intervals], released_max: int
+) -> None:
+    """A set is what is reserved from there on; a number takes (even) or gives back (odd)."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr("ipledger.projections.pool.RELEASED_MAX", released_max)
+        one = pool("ips=10.0.0.1-10.0.0.3,10.0.0.6-10.0.0.8")
+        reserved: Intervals = ()
+        held: set[int] = set()
+        for move in moves:
+            if not isinstance(move, int):
+                reserved = move
+                one.reserve(reserved)
+            elif move % 2 == 0:
+                address = take(one, f"p{move % 9}")
+                if address is not None:
+                    assert address not in held, "invariant 1"
+                    assert not contains(reserved, BASE + address), "invariant 1: reserved"
+                    held.add(address)
+            elif held:
+                address = sorted(held)[move % len(held)]
+                give_back(one, address)
+                held.remove(address)
+            free = [
+                address
+                for address in (1, 2, 3, 6, 7, 8)
+                if address not in held and not contains(reserved, BASE + address)
+            ]
+            assert one.free == len(free)
+            assert (one.choose(("nobody", "eth0")) is None) == (not free), "free, but not found"

@@ -21,9 +21,18 @@ CORE = [
         for name in (
             "decide",
             "allocate",
+            "applications",
+            "choice",
+            "filters",
+            "pod_annotations",
             "release",
+            "reservations",
+            "routes",
+            "selection",
+            "selectors",
             "pools",
             "pool_checks",
+            "selector_checks",
             "commands",
             "refusals",
         )
@@ -43,6 +52,7 @@ PURE_IMPORTS = {
     "dataclasses",
     "datetime",
     "enum",
+    "fnmatch",
     "functools",
     "hashlib",
     "itertools",
@@ -80,7 +90,9 @@ def _import_faults(module: str, node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Import):
         imported = [alias.name for alias in node.names]
     elif isinstance(node, ast.ImportFrom):
-        imported = [node.module or ""]
+        inside = [f"{node.module}.{alias.name}" for alias in node.names]
+        modules = [name for name in inside if (ROOT / _file_of(name)).exists()]
+        imported = modules or [node.module or ""]
     for name in imported:
         is_core = name.startswith("ipledger.") and _file_of(name) in CORE
         is_socket = name == "socket" and module == "events/addresses.py"

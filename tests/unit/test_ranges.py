@@ -9,10 +9,15 @@ from support.text import pool_spec
 
 from ipledger.projections.ranges import (
     Intervals,
+    common,
     contains,
+    members,
+    merged,
+    minus,
     network,
     overlap,
     parse_range,
+    parse_ranges,
     size,
     usable,
     without,
@@ -106,3 +111,30 @@ def test_a_range_is_an_address_or_two() -> None:
 def test_what_is_no_range_is_an_error_that_says_why(text: str, what: str) -> None:
     with pytest.raises(ValueError, match=what):
         parse_range(text, 4)
+
+
+small_sets = st.sets(st.integers(0, 30))
+pairs = st.lists(st.tuples(st.integers(0, 30), st.integers(0, 4)), max_size=6)
+
+
+@given(pairs)
+def test_merged_intervals_are_the_set_that_they_cover(pairs: list[tuple[int, int]]) -> None:
+    intervals = [(first, first + length) for first, length in pairs]
+    assert merged(intervals) == intervals_of({v for a, b in intervals for v in range(a, b + 1)})
+
+
+@given(small_sets, small_sets)
+def test_minus_and_common_are_those_of_sets(left: set[int], right: set[int]) -> None:
+    assert minus(intervals_of(left), intervals_of(right)) == intervals_of(left - right)
+    assert common(intervals_of(left), intervals_of(right)) == intervals_of(left & right)
+
+
+@given(small_sets, small_sets)
+def test_members_are_the_values_inside(values: set[int], inside: set[int]) -> None:
+    found = members(values, intervals_of(inside))
+    assert sorted(found) == sorted(values & inside)
+
+
+def test_ranges_in_any_order_that_overlap_are_one_set() -> None:
+    ranges = parse_ranges(("10.1.0.4-10.1.0.9", "10.1.0.1", "10.1.0.2-10.1.0.5"), 4)
+    assert ranges == ((0x0A010001, 0x0A010009),)

@@ -1,0 +1,99 @@
+"""`ipledger describe`: one resource on a page, with who holds its addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from ipledger.cli.connection import DEFAULT, Connection, engine_client
+from ipledger.cli.errors import CliError
+from ipledger.cli.kinds import Kind, parse_kind
+from ipledger.cli.output import Column, Format, Output, emit, print_facts, print_rows
+from ipledger.cli.views import (
+    ALLOCATION_COLUMNS,
+    HOLDER_COLUMNS,
+    POOL_COLUMNS,
+    RESERVATION_COLUMNS,
+)
+
+if TYPE_CHECKING:
+    import msgspec
+
+    from ipledger.engine.client import EngineClient
+    from ipledger.engine.queries import AllocationsWhere
+    from ipledger.projections.rows import AllocationRow
+
+
+_LABELS = {"ID": "ID", "IPS": "IPs", "UID": "UID"}
+
+
+async def describe(
+    kind: str, name: str, /, *, output: Output = "table", connection: Connection = DEFAULT
+) -> None:
+    """Show one resource with all that is known of it.
+
+    Parameters
+    ----------
+    kind
+        `pool`, `reservation` or `allocation`.
+    name
+        Its name; of an allocation its id.
+    """
+    from ipledger.engine.queries import AllocationsWhere
+
+    what = parse_kind(kind)
+    async with engine_client(connection) as client:
+        if what is Kind.POOLS:
+            found = (await client.pools(name)).pools
+            holders = await _allocations(client, AllocationsWhere(pool=name)) if found else []
+            _print(_only(found, "pool", name), POOL_COLUMNS, holders, output)
+        elif what is Kind.RESERVATIONS:
+            named = (await client.reservations(name)).reservations
+            held = await _allocations(client, AllocationsWhere(reservation=name)) if named else []
+            _print(_only(named, "reservation", name), RESERVATION_COLUMNS, held, output)
+        else:
+            rows = await _allocations(client, AllocationsWhere(id=name))
+            _print(_only(rows, "allocation", name), ALLOCATION_COLUMNS, None, output)
+
+
+async def _allocations(client: EngineClient, query: AllocationsWhere) -> list[AllocationRow]:
+    return [row async for page in client.allocations(query) for row in page.allocations]
+
+
+def _only(rows: Sequence[msgspec.Struct], kind: str, name: str) -> msgspec.Struct:
+    if not rows:
+        raise CliError(f"no {kind} {name!r}")
+    return rows[0]
+
+
+def _print(
+    row: msgspec.Struct,
+    columns: Sequence[Column],
+    holders: list[AllocationRow] | None,
+    output: Format,
+) -> None:
+    """Print the page. `holders` is None where the resource itself is the holder."""
+    if output not in ("table", "wide"):
+        _print_data(row, holders, output)
+        return
+    print_facts({_label(column): column.cell(row) for column in columns}, output)
+    if holders:
+        emit("\nHolders:")
+        print_rows(sorted(holders, key=attrgetter("since")), HOLDER_COLUMNS, output)
+    elif holders is not None:
+        emit("\nNobody holds an address of it.")
+
+
+def _print_data(row: msgspec.Struct, holders: list[AllocationRow] | None, output: Format) -> None:
+    import msgspec
+
+    page: dict[str, Any] = msgspec.to_builtins(row)
+    if holders is not None:
+        page["holders"] = msgspec.to_builtins(holders)
+    print_facts(page, output)
+
+
+def _label(column: Column) -> str:
+    label = _LABELS.get(column.title)
+    return label or column.title.capitalize().replace("-", " ")

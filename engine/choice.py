@@ -1,0 +1,154 @@
+"""Choosing an address of each family from the candidates, with a verdict on each of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from ipledger.engine import pod_annotations
+from ipledger.engine.commands import Allocate
+from ipledger.engine.filters import passed_over
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.selection import Selected
+from ipledger.events.addresses import format_ip, parse_ip
+from ipledger.events.facts import Address, Candidate, Verdict
+from ipledger.projections.allocations import Allocation
+from ipledger.projections.pool import Pool
+from ipledger.projections.state import State
+
+_SHOWN_MAX = 200
+
+
+class Choice(NamedTuple):
+    """An address from each of these pools, in the same order."""
+
+    pools: tuple[Pool, ...]
+    addresses: tuple[Address, ...]
+    decision: tuple[Candidate, ...]
+
+
+def choose(state: State, command: Allocate, selected: Selected) -> Choice | Refusal:
+    """An address of every family asked for, all or none."""
+    asked = _asked(command)
+    if isinstance(asked, Refusal):
+        return asked
+    decision: list[Candidate] = []
+    chosen: list[tuple[Pool, int]] = []
+    short: list[int] = []
+    for ip_version, names in selected.pools:
+        found = _first(state, command, ip_version, names, asked.pop(ip_version, None), decision)
+        if isinstance(found, Refusal):
+            return found
+        if found is None:
+            short.append(ip_version)
+        else:
+            chosen.append(found)
+    if asked:
+        return _not_a_family(command, asked)
+    if short:
+        return _none_left(command, selected, short, tuple(decision))
+    pools = tuple(pool for pool, _ in chosen)
+    return Choice(pools, tuple(_address(pool, value) for pool, value in chosen), tuple(decision))
+
+
+def still_candidates(state: State, command: Allocate, selected: Selected, held: Allocation) -> bool:
+    """Whether the request would still be served with the addresses of an allocation."""
+    serving = {
+        name
+        for ip_version, names in selected.pools
+        for name in names
+        if passed_over(state.pools[name].spec, ip_version, command) is None
+    }
+    families = {ip_version for ip_version, _ in selected.pools}
+    asked = _asked(command)
+    if isinstance(asked, Refusal) or not asked.items() <= _by_version(held).items():
+        return False
+    return all(address.pool in serving for address in held.addresses) and families == {
+        state.pools[address.pool].spec.ip_version for address in held.addresses
+    }
+
+
+def _asked(command: Allocate) -> dict[int, int] | Refusal:
+    text = command.annotations.get(pod_annotations.STATIC_IP)
+    return {} if text is None else pod_annotations.static_ips(text, command.interface)
+
+
+def _by_version(held: Allocation) -> dict[int, int]:
+    return dict(parse_ip(address.ip) for address in held.addresses)
+
+
+def _first(
+    state: State,
+    command: Allocate,
+    ip_version: int,
+    names: tuple[str, ...],
+    static: int | None,
+    decision: list[Candidate],
+) -> tuple[Pool, int] | Refusal | None:
+    """The first pool that may serve and has an address; each pool's verdict goes to `decision`."""
+    identity = (command.pod.uid, command.interface)
+    chosen: tuple[Pool, int] | None = None
+    for name in names:
+        pool = state.pools[name]
+        if chosen is not None:
+            decision.append(Candidate(name, ip_version, Verdict.NOT_REACHED))
+            continue
+        verdict = passed_over(pool.spec, ip_version, command)
+        address = None
+        if verdict is None and static is not None:
+            if static in pool.taken:
+                return _taken(pool, static)
+            address = static if pool.can_take(static) else None
+            detail = f"{format_ip(ip_version, static)} is not an address it can give"
+            verdict = Candidate(name, ip_version, Verdict.NO_STATIC_IP, detail)
+        elif verdict is None:
+            address = pool.choose(identity)
+            detail = f"{len(pool.taken)} of {pool.total} addresses in use"
+            verdict = Candidate(name, ip_version, Verdict.EXHAUSTED, detail)
+        if address is not None:
+            chosen = pool, address
+            verdict = Candidate(name, ip_version, Verdict.CHOSEN)
+        decision.append(verdict)
+    return chosen
+
+
+def _address(pool: Pool, address: int) -> Address:
+    spec = pool.spec
+    text = f"{format_ip(spec.ip_version, address)}/{pool.prefix_length}"
+    return Address(spec.name, text, spec.gateway)
+
+
+def _taken(pool: Pool, address: int) -> Refusal:
+    holder = pool.taken[address]
+    text = format_ip(pool.spec.ip_version, address)
+    message = (
+        f"annotation {pod_annotations.STATIC_IP}: {text} is held by pod {holder.pod} ({holder.id})"
+    )
+    return Refusal(Reason.ADDRESS_IN_USE, message, pod_annotations.STATIC_IP, text)
+
+
+def _not_a_family(command: Allocate, asked: dict[int, int]) -> Refusal:
+    text = command.annotations[pod_annotations.STATIC_IP]
+    families = " and ".join(f"IPv{ip_version}" for ip_version in asked)
+    what = f"asks for {families}, but no {families} pool is a candidate"
+    return pod_annotations.wrong(pod_annotations.STATIC_IP, text, what)
+
+
+def _none_left(
+    command: Allocate, selected: Selected, short: list[int], decision: tuple[Candidate, ...]
+) -> Refusal:
+    candidates = [c for c in decision if c.ip_version in short]
+    exhausted = any(c.verdict == Verdict.EXHAUSTED for c in candidates)
+    families = " and ".join(f"IPv{ip_version}" for ip_version in short)
+    unmatched = f"no pool matches {selected.asked[short[0]]}"[:_SHOWN_MAX]
+    why = "; ".join(describe(c) for c in candidates) or unmatched
+    return Refusal(
+        Reason.POOL_EXHAUSTED if exhausted else Reason.NO_POOL_FITS,
+        f"no {families} address for {command.pod} interface {command.interface}: {why}",
+        decision=decision,
+    )
+
+
+def describe(candidate: Candidate) -> str:
+    """A pool's verdict as a phrase: `pool a is exhausted (4 of 4 addresses in use)`."""
+    detail = f" ({candidate.detail})" if candidate.detail else ""
+    return f"pool {candidate.pool} is {candidate.verdict}{detail}"

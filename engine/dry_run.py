@@ -1,0 +1,85 @@
+"""What commands would do, decided one after another and carried out nowhere."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from ipledger.engine.answers import Change, Forecast
+from ipledger.engine.commands import AnyApply
+from ipledger.engine.commit_loop import OUTCOMES
+from ipledger.engine.decide import decide
+from ipledger.events.facts import Fact
+from ipledger.events.types import (
+    AnyEvent,
+    ApplicationCreated,
+    ApplicationUpdated,
+    PoolCreated,
+    PoolUpdated,
+    ReservationCreated,
+    ReservationUpdated,
+)
+from ipledger.projections.fixed import key_of
+from ipledger.projections.pool import Pool
+from ipledger.projections.state import State
+
+
+def check(state: State, commands: Iterable[AnyApply]) -> tuple[Forecast, ...]:
+    """What each command would do if it and those before it were carried out now.
+
+    The draft is the state with resources of its own; all else is shared and read.
+    """
+    draft = copy.copy(state)
+    draft.pools = dict(state.pools)
+    draft.reservations = dict(state.reservations)
+    draft.applications = dict(state.applications)
+    return tuple(_forecast(draft, command) for command in commands)
+
+
+def _forecast(draft: State, command: AnyApply) -> Forecast:
+    events, refusal = decide(draft, command, now=0)  # no rule of a resource asks for the time
+    if refusal is not None:
+        return Forecast(refusal=refusal)
+    if not events:
+        return Forecast(OUTCOMES[type(None)])
+    event = events[0]  # what follows is what it lets go
+    return Forecast(OUTCOMES[type(event)], _draw(draft, event))
+
+
+def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
+    """Put the resource into the draft, and tell how it differs from the one that it replaces."""
+    match event:
+        case PoolCreated() | PoolUpdated():
+            before = draft.pools.get(event.pool.name)
+            drawn = draft.pools[event.pool.name] = Pool(event.pool)
+            if before is None:
+                return ()
+            drawn.taken = before.taken
+            return _changes(before.spec, event.pool)
+        case ReservationCreated() | ReservationUpdated():
+            name = event.reservation.name
+            old = draft.reservations.get(name)
+            draft.reservations[name] = event.reservation
+            return _changes(old, event.reservation) if old else ()
+        case ApplicationCreated() | ApplicationUpdated():
+            key = key_of(event.application)
+            known = draft.applications.get(key)
+            draft.applications[key] = event.application
+            return _changes(known, event.application) if known else ()
+        case _:
+            raise AssertionError(f"applying a resource made an {type(event).__name__}")
+
+
+def _changes(before: Fact, after: Fact) -> tuple[Change, ...]:
+    return tuple(
+        Change(f"spec.{field.encode_name}", _plain(old), _plain(new))
+        for field in msgspec.structs.fields(after)
+        if (old := getattr(before, field.name)) != (new := getattr(after, field.name))
+    )
+
+
+def _plain(value: object) -> Any:
+    return msgspec.to_builtins(value)

@@ -1,0 +1,128 @@
+"""The annotations of pods and namespaces, read into values, or what is wrong with them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from netaddr import AddrFormatError, IPNetwork
+
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.addresses import parse_ip
+from ipledger.events.facts import Route
+
+IPPOOLS = "ipam.spidernet.io/ippools"
+IPPOOL = "ipam.spidernet.io/ippool"
+SUBNETS = "ipam.spidernet.io/subnets"
+SUBNET = "ipam.spidernet.io/subnet"
+ROUTES = "ipam.spidernet.io/routes"
+DEFAULT_POOLS = {
+    4: "ipam.spidernet.io/default-ipv4-ippool",
+    6: "ipam.spidernet.io/default-ipv6-ippool",
+}
+STATIC_IP = "ipledger.io/static-ip"
+_FIRST_INTERFACE = "eth0"
+_SHOWN_MAX = 200
+
+T = TypeVar("T")
+
+
+class PoolNames(msgspec.Struct, frozen=True):
+    """The value of `ippool`: names or wildcards of each family."""
+
+    ipv4: tuple[str, ...] = ()
+    ipv6: tuple[str, ...] = ()
+
+
+class InterfacePools(PoolNames, frozen=True):
+    """An item of `ippools`. Without an interface, interfaces claim items in their order."""
+
+    interface: str = ""
+    cleangateway: bool | None = None
+
+
+class _Route(msgspec.Struct, frozen=True):
+    dst: str
+    gw: str
+
+
+def wrong(key: str, text: str, what: str) -> Refusal:
+    """A refusal that names the annotation and the beginning of its value: it goes into the log."""
+    shown = text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…"
+    return Refusal(Reason.BAD_REQUEST, f"annotation {key}: {shown!r} {what}", key, shown)
+
+
+def read(key: str, text: str, kind: type[T]) -> T | Refusal:
+    """An annotation's JSON as a value of that type."""
+    try:
+        return msgspec.json.decode(text, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return wrong(key, text, f"cannot be read: {str(error)[:_SHOWN_MAX]}")
+
+
+def interface_pools(text: str) -> tuple[InterfacePools, ...] | Refusal:
+    """The items of `ippools`: all with an interface, each once, or all without."""
+    items = read(IPPOOLS, text, tuple[InterfacePools, ...])
+    if isinstance(items, Refusal):
+        return items
+    if not items:
+        return wrong(IPPOOLS, text, "requires at least one item")
+    named = [item.interface for item in items if item.interface]
+    if named and len(named) < len(items):
+        return wrong(IPPOOLS, text, "names an interface for some items only; name all or none")
+    twice = next((name for at, name in enumerate(named) if name in named[:at]), None)
+    if twice is not None:
+        return wrong(IPPOOLS, text, f"has interface {twice} twice")
+    return items
+
+
+def routes(text: str) -> tuple[Route, ...] | Refusal:
+    """The routes of `routes`: prefixes and next hops of one family each."""
+    items = read(ROUTES, text, tuple[_Route, ...])
+    if isinstance(items, Refusal):
+        return items
+    found: list[Route] = []
+    for item in items:
+        try:
+            version, _ = parse_ip(item.gw)
+            prefix = IPNetwork(item.dst)
+        except (ValueError, AddrFormatError):
+            return _no_route(text, item)
+        if prefix.version != version or "/" not in item.dst:
+            return _no_route(text, item)
+        found.append(Route(str(prefix.cidr), item.gw))
+    return tuple(found)
+
+
+def _no_route(text: str, item: _Route) -> Refusal:
+    route = f"{item.dst} via {item.gw}"[:_SHOWN_MAX]
+    return wrong(ROUTES, text, f"has a route that is none: {route}")
+
+
+def static_ips(text: str, interface: str) -> dict[int, int] | Refusal:
+    """The addresses asked for an interface, by IP version.
+
+    `10.6.1.7` or `10.6.1.7,fd00::7` is for eth0; `{"net1": "10.6.1.7"}` names the interface.
+    """
+    by_interface = text.lstrip().startswith("{")
+    asked = read(STATIC_IP, text, dict[str, str]) if by_interface else {_FIRST_INTERFACE: text}
+    if isinstance(asked, Refusal):
+        return asked
+    found: dict[int, int] = {}
+    for part in filter(None, asked.get(interface, "").split(",")):
+        try:
+            version, address = parse_ip(part.strip())
+        except ValueError as error:
+            return wrong(STATIC_IP, text, f"cannot be used: {str(error)[:_SHOWN_MAX]}")
+        if version in found:
+            return wrong(STATIC_IP, text, f"asks for two IPv{version} addresses")
+        found[version] = address
+    return found
+
+
+def unsupported(annotations: dict[str, Any]) -> Refusal | None:
+    """A refusal where pools are asked of a subnet, which this release does not do."""
+    for key in (SUBNETS, SUBNET):
+        if key in annotations:
+            return wrong(key, annotations[key], "cannot be used: auto pools are not enabled")
+    return None

@@ -1,0 +1,175 @@
+"""Which pools are candidates for an interface (DESIGN section 8; Spiderpool's six rules).
+
+The first rule that names any pool wins alone, for both families: annotations `ippools`, `ippool`,
+the namespace's defaults, the CNI configuration, and the pools that are defaults. A pool named
+literally must exist; a wildcard stands for the pools of its family that it matches, by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from ipledger.engine import pod_annotations
+from ipledger.engine.commands import Allocate
+from ipledger.engine.filters import rank
+from ipledger.engine.pod_annotations import InterfacePools, PoolNames
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.projections.fixed import place_of
+from ipledger.projections.state import State
+
+_WILDCARDS = frozenset("*?[")
+NO_SLOT = -1
+
+
+class Named(NamedTuple):
+    """What a rule names, by IP version, and in which field; `slot` is an unnamed list's item."""
+
+    pools: dict[int, tuple[str, ...]]
+    fields: dict[int, str]
+    clean_gateway: bool
+    slot: int = NO_SLOT
+
+
+class Selected(NamedTuple):
+    """Candidate pools of each family asked for, in the order they are tried."""
+
+    pools: tuple[tuple[int, tuple[str, ...]], ...]
+    clean_gateway: bool
+    slot: int
+    asked: dict[int, str]
+    """What was asked for, by IP version, for a reader."""
+
+
+def select(state: State, command: Allocate) -> Selected | Refusal:
+    """The candidates for a request."""
+    unsupported = pod_annotations.unsupported(command.annotations)
+    if unsupported is not None:
+        return unsupported
+    for rule in _RULES:
+        named = rule(state, command)
+        if isinstance(named, Refusal):
+            return named
+        if named is not None:
+            return _expanded(state, named)
+    message = (
+        f"no pool for {command.pod} interface {command.interface}: no annotation and no CNI "
+        "configuration names one, and no pool is a default (spec.default: true)"
+    )
+    return Refusal(Reason.NO_POOL_SELECTED, message)
+
+
+def _by_interface(state: State, command: Allocate) -> Named | Refusal | None:
+    text = command.annotations.get(pod_annotations.IPPOOLS)
+    if text is None:
+        return None
+    items = pod_annotations.interface_pools(text)
+    if isinstance(items, Refusal):
+        return items
+    if not items[0].interface:
+        return _unnamed(state, command, items)
+    for item in items:
+        if item.interface == command.interface:
+            return _of_item(item, command, NO_SLOT)
+    what = f"does not name interface {command.interface}"
+    return pod_annotations.wrong(pod_annotations.IPPOOLS, text, what)
+
+
+def _unnamed(state: State, command: Allocate, items: tuple[InterfacePools, ...]) -> Named | Refusal:
+    """The item that the interface had before, else the first that no other one has claimed."""
+    place = place_of(command.owner, command.pod)
+    kept = state.allocations.in_place(place, command.interface) if place else None
+    if kept is not None and 0 <= kept.slot < len(items):
+        return _of_item(items[kept.slot], command, kept.slot)
+    claimed = {allocation.slot for allocation in state.allocations.of_pod(command.pod.uid)}
+    for slot, item in enumerate(items):
+        if slot not in claimed:
+            return _of_item(item, command, slot)
+    what = f"has {len(items)} items, and none is left for interface {command.interface}"
+    text = command.annotations[pod_annotations.IPPOOLS]
+    return pod_annotations.wrong(pod_annotations.IPPOOLS, text, what)
+
+
+def _of_item(item: InterfacePools, command: Allocate, slot: int) -> Named:
+    clean = command.clean_gateway if item.cleangateway is None else item.cleangateway
+    key = pod_annotations.IPPOOLS
+    return Named({4: item.ipv4, 6: item.ipv6}, {4: key, 6: key}, clean, slot)
+
+
+def _by_pod(state: State, command: Allocate) -> Named | Refusal | None:
+    key = pod_annotations.IPPOOL
+    text = command.annotations.get(key)
+    if text is None:
+        return None
+    names = pod_annotations.read(key, text, PoolNames)
+    if isinstance(names, Refusal):
+        return names
+    return Named({4: names.ipv4, 6: names.ipv6}, {4: key, 6: key}, command.clean_gateway)
+
+
+def _by_namespace(state: State, command: Allocate) -> Named | Refusal | None:
+    pools: dict[int, tuple[str, ...]] = {}
+    for ip_version, key in pod_annotations.DEFAULT_POOLS.items():
+        text = command.namespace_annotations.get(key)
+        names = pod_annotations.read(key, text, tuple[str, ...]) if text else ()
+        if isinstance(names, Refusal):
+            return names
+        pools[ip_version] = names
+    if not any(pools.values()):
+        return None
+    return Named(pools, pod_annotations.DEFAULT_POOLS, command.clean_gateway)
+
+
+def _by_cni_configuration(state: State, command: Allocate) -> Named | None:
+    pools = {4: command.default_ipv4_pools, 6: command.default_ipv6_pools}
+    fields = {4: "default_ipv4_ippool", 6: "default_ipv6_ippool"}
+    return Named(pools, fields, command.clean_gateway) if any(pools.values()) else None
+
+
+def _by_default(state: State, command: Allocate) -> Named | None:
+    pools = state.defaults
+    return Named(pools, {4: "", 6: ""}, command.clean_gateway) if any(pools.values()) else None
+
+
+_RULES: tuple[Callable[[State, Allocate], Named | Refusal | None], ...] = (
+    _by_interface,
+    _by_pod,
+    _by_namespace,
+    _by_cni_configuration,
+    _by_default,
+)
+
+
+def _expanded(state: State, named: Named) -> Selected | Refusal:
+    selected: list[tuple[int, tuple[str, ...]]] = []
+    for ip_version, patterns in named.pools.items():
+        names = _names(state, ip_version, patterns, named.fields[ip_version])
+        if isinstance(names, Refusal):
+            return names
+        if patterns:
+            ranked = sorted(names, key=lambda name: rank(state.pools[name].spec))
+            selected.append((ip_version, tuple(ranked)))
+    if not selected:
+        field = named.fields[4]
+        return Refusal(Reason.NO_POOL_SELECTED, f"{field} names no pool", field)
+    asked = {version: ", ".join(patterns) for version, patterns in named.pools.items()}
+    return Selected(tuple(selected), named.clean_gateway, named.slot, asked)
+
+
+def _names(
+    state: State, ip_version: int, patterns: tuple[str, ...], field: str
+) -> tuple[str, ...] | Refusal:
+    """Pool names, with wildcards expanded where they stand; what comes twice so stays once."""
+    names: dict[str, None] = {}
+    for at, pattern in enumerate(patterns):
+        if pattern in patterns[:at]:
+            message = f"{field} names pool {pattern!r} twice"
+            return Refusal(Reason.BAD_REQUEST, message, field, pattern)
+        if not _WILDCARDS.isdisjoint(pattern):
+            names.update(dict.fromkeys(state.names[ip_version].matching(pattern)))
+        elif pattern in state.pools:
+            names[pattern] = None
+        else:
+            message = f"{field} names pool {pattern!r}, which does not exist"
+            return Refusal(Reason.POOL_UNKNOWN, message, field, pattern)
+    return tuple(names)
