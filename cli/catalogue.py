@@ -52,7 +52,7 @@ COMMANDS = (
         "apply",
         "ipledger.cli.apply:apply",
         STATE,
-        "Create or change pools and reservations from Spiderpool manifests.",
+        "Create or change pools, subnets and reservations from manifests.",
         (
             "ipledger apply -f pools.yaml",
             "ipledger apply -f a.yaml -f b.json -o json",
@@ -64,14 +64,14 @@ COMMANDS = (
         "delete",
         "ipledger.cli.delete:delete",
         STATE,
-        "Delete a pool that is not in use, or a reservation.",
+        "Delete a pool, subnet, reservation or application.",
         ("ipledger delete pool a", "ipledger delete reservation printers"),
     ),
     Entry(
         "get",
         "ipledger.cli.get:get",
         STATE,
-        "Show pools, reservations or allocations.",
+        "Show pools, subnets, reservations or allocations.",
         (
             "ipledger get pools",
             "ipledger get pool a -o yaml",

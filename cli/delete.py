@@ -17,6 +17,9 @@ _APPLICATIONS = {
 }
 
 
+_SHORT = {Kind.POOLS: "ippool", Kind.SUBNETS: "subnet", Kind.RESERVATIONS: "reservedip"}
+
+
 async def delete(
     kind: str,
     name: str,
@@ -25,13 +28,13 @@ async def delete(
     namespace: Annotated[str, Parameter(name=("--namespace", "-n"))] = "default",
     connection: Connection = DEFAULT,
 ) -> None:
-    """Delete a pool that is not in use, a reservation, or an application with its holds.
+    """Delete a pool or subnet that is not in use, a reservation, or an application with its holds.
 
     Parameters
     ----------
     kind
-        `pool`, `reservation`, `statefulset` or `virtualmachine`, or another spelling of these:
-        ippool, SpiderIPPool, SpiderReservedIP, sts, vm.
+        `pool`, `subnet`, `reservation`, `statefulset` or `virtualmachine`, or another spelling of
+        these: ippool, SpiderIPPool, SpiderSubnet, SpiderReservedIP, sts, vm.
     name
         Its name.
     namespace
@@ -49,6 +52,8 @@ async def delete(
     async with engine_client(connection) as client:
         if what is Kind.POOLS:
             await client.delete_pool(name)
+        elif what is Kind.SUBNETS:
+            await client.delete_subnet(name)
         else:
             await client.delete_reservation(name)
-    emit(f"{'ippool' if what is Kind.POOLS else 'reservedip'}/{name} deleted")
+    emit(f"{_SHORT[what]}/{name} deleted")

@@ -15,6 +15,7 @@ from ipledger.cli.views import (
     HOLDER_COLUMNS,
     POOL_COLUMNS,
     RESERVATION_COLUMNS,
+    SUBNET_COLUMNS,
 )
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ async def describe(
     Parameters
     ----------
     kind
-        `pool`, `reservation` or `allocation`.
+        `pool`, `subnet`, `reservation` or `allocation`.
     name
         Its name; of an allocation its id.
     """
@@ -48,6 +49,9 @@ async def describe(
             found = (await client.pools(name)).pools
             holders = await _allocations(client, AllocationsWhere(pool=name)) if found else []
             _print(_only(found, "pool", name), POOL_COLUMNS, holders, output)
+        elif what is Kind.SUBNETS:
+            parents = (await client.subnets(name)).subnets
+            _print(_only(parents, "subnet", name), SUBNET_COLUMNS, None, output)
         elif what is Kind.RESERVATIONS:
             named = (await client.reservations(name)).reservations
             held = await _allocations(client, AllocationsWhere(reservation=name)) if named else []

@@ -1,4 +1,4 @@
-"""`ipledger get`: pools, reservations and allocations as they are now."""
+"""`ipledger get`: pools, subnets, reservations and allocations as they are now."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ipledger.cli.connection import DEFAULT, Connection, engine_client
 from ipledger.cli.errors import CliError, UsageError
 from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import Column, Format, Output, note, print_one, print_pages, print_rows
-from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS, RESERVATION_COLUMNS
+from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS, RESERVATION_COLUMNS, SUBNET_COLUMNS
 
 if TYPE_CHECKING:
     from ipledger.engine.client import EngineClient
     from ipledger.engine.queries import AllocationsWhere
-    from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow
+    from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
 
 
 async def get(
@@ -35,9 +35,9 @@ async def get(
     Parameters
     ----------
     kind
-        `pools`, `reservations` or `allocations`; the singular does too.
+        `pools`, `subnets`, `reservations` or `allocations`; the singular does too.
     name
-        Only the pool or reservation of this name, or the allocation of this id.
+        Only the resource of this name, or the allocation of this id.
     namespace
         Only allocations of pods in this namespace.
     pool
@@ -65,10 +65,12 @@ def _only_for_allocations(**options: str) -> None:
 
 
 async def _resources(client: EngineClient, what: Kind, name: str, output: Format) -> None:
-    rows: Sequence[PoolRow] | Sequence[ReservationRow]
+    rows: Sequence[PoolRow] | Sequence[SubnetRow] | Sequence[ReservationRow]
     columns: Sequence[Column]
     if what is Kind.POOLS:
         rows, columns = (await client.pools(name)).pools, POOL_COLUMNS
+    elif what is Kind.SUBNETS:
+        rows, columns = (await client.subnets(name)).subnets, SUBNET_COLUMNS
     else:
         rows, columns = (await client.reservations(name)).reservations, RESERVATION_COLUMNS
     if not name:

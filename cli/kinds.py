@@ -11,6 +11,7 @@ class Kind(StrEnum):
     """A kind by its plural."""
 
     POOLS = "pools"
+    SUBNETS = "subnets"
     RESERVATIONS = "reservations"
     ALLOCATIONS = "allocations"
 
@@ -18,6 +19,7 @@ class Kind(StrEnum):
 _SPELLINGS = {
     **dict.fromkeys(("pool", "pools", "ippool", "ippools"), Kind.POOLS),
     **dict.fromkeys(("spiderippool", "spiderippools"), Kind.POOLS),
+    **dict.fromkeys(("subnet", "subnets", "spidersubnet", "spidersubnets"), Kind.SUBNETS),
     **dict.fromkeys(
         ("reservation", "reservations", "reservedip", "reservedips"), Kind.RESERVATIONS
     ),

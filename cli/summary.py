@@ -20,6 +20,9 @@ from ipledger.events.types import (
     ReservationCreated,
     ReservationDeleted,
     ReservationUpdated,
+    SubnetCreated,
+    SubnetDeleted,
+    SubnetUpdated,
 )
 
 
@@ -30,9 +33,11 @@ def summary(event: AnyEvent) -> str:
             return f"{event.engine} epoch {event.epoch}"
         case PoolCreated() | PoolUpdated():
             return f"{event.pool.name} {event.pool.subnet} {','.join(event.pool.ips)}"
+        case SubnetCreated() | SubnetUpdated():
+            return f"{event.subnet.name} {event.subnet.subnet} {','.join(event.subnet.ips)}"
         case ReservationCreated() | ReservationUpdated():
             return f"{event.reservation.name} {','.join(event.reservation.ips)}"
-        case PoolDeleted() | ReservationDeleted():
+        case PoolDeleted() | SubnetDeleted() | ReservationDeleted():
             return event.name
         case ApplicationCreated() | ApplicationUpdated():
             workload = event.application

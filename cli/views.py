@@ -10,10 +10,10 @@ from ipledger.cli.output import Column
 
 if TYPE_CHECKING:
     from ipledger.events.facts import Selector
-    from ipledger.projections.rows import AllocationRow, PoolRow
+    from ipledger.projections.rows import AllocationRow, PoolRow, SubnetRow
 
 
-def _pool_routes(row: PoolRow) -> str:
+def _pool_routes(row: PoolRow | SubnetRow) -> str:
     return _joined(f"{route.dst}={route.gw}" for route in row.routes)
 
 
@@ -55,6 +55,20 @@ def _joined(texts: Iterable[str]) -> str:
 
 
 _OPERATORS = {"In": "{} in", "NotIn": "{} notin", "Exists": "{}", "DoesNotExist": "!{}"}
+
+SUBNET_COLUMNS = (
+    Column("NAME", attrgetter("name")),
+    Column("VERSION", attrgetter("ip_version")),
+    Column("SUBNET", attrgetter("subnet")),
+    Column("TOTAL", attrgetter("total")),
+    Column("ALLOCATED", attrgetter("allocated")),
+    Column("FREE", attrgetter("free")),
+    Column("POOLS", _joined_of("pools")),
+    Column("GATEWAY", attrgetter("gateway"), wide=True),
+    Column("IPS", _joined_of("ips"), wide=True),
+    Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
+    Column("ROUTES", _pool_routes, wide=True),
+)
 
 POOL_COLUMNS = (
     Column("NAME", attrgetter("name")),

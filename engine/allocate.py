@@ -1,4 +1,4 @@
-"""Deciding an ADD: which pools are candidates, which address each family gets, or why none."""
+"""Deciding an ADD: the same addresses again, those of the pod's place, new ones, or why none."""
 
 from __future__ import annotations
 

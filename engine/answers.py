@@ -7,7 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.refusals import Refusal
-from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow
+from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel", tag_field="type"):
@@ -67,6 +67,7 @@ class Page(Answer, frozen=True):
 
     position: str
     pools: tuple[PoolRow, ...] = ()
+    subnets: tuple[SubnetRow, ...] = ()
     reservations: tuple[ReservationRow, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
     last: bool = True

@@ -33,9 +33,11 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    ApplySubnet,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
+    DeleteSubnet,
     Release,
     ReleaseAllocation,
 )
@@ -53,6 +55,7 @@ T = TypeVar("T", bound=AnyAnswer)
 _decode: Callable[[bytes], AnyAnswer] = msgspec.json.Decoder(AnyAnswer).decode
 _APPLY_VERBS: dict[type[AnyApply], str] = {
     ApplyPool: "apply-pool",
+    ApplySubnet: "apply-subnet",
     ApplyReservation: "apply-reservation",
     ApplyApplication: "apply-application",
 }
@@ -104,6 +107,10 @@ class EngineClient:
         """Delete a pool."""
         return await self._admin("delete-pool", DeletePool(name=name), Applied)
 
+    async def delete_subnet(self, name: str) -> Applied:
+        """Delete a subnet."""
+        return await self._admin("delete-subnet", DeleteSubnet(name=name), Applied)
+
     async def apply_reservation(self, spec: ReservationSpec) -> Applied:
         """Create or change a reservation."""
         return await self.apply(ApplyReservation(reservation=spec))
@@ -137,6 +144,11 @@ class EngineClient:
     async def pools(self, name: str = "") -> Page:
         """The pools, or the one named."""
         return await self._ask(names.query(self.realm, "pools"), queries.Pools(name=name), Page)
+
+    async def subnets(self, name: str = "") -> Page:
+        """The subnets, or the one named."""
+        subject = names.query(self.realm, "subnets")
+        return await self._ask(subject, queries.Subnets(name=name), Page)
 
     async def reservations(self, name: str = "") -> Page:
         """The reservations, or the one named."""

@@ -12,7 +12,7 @@ from typing import Annotated, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec
+from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec, SubnetSpec
 
 ContainerId: TypeAlias = Annotated[
     str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$", max_length=128)
@@ -103,6 +103,18 @@ class DeletePool(Command, frozen=True):
     name: Name
 
 
+class ApplySubnet(Command, frozen=True, tag=True):
+    """Make a subnet be like this: create it, change it, or find it so already."""
+
+    subnet: SubnetSpec
+
+
+class DeleteSubnet(Command, frozen=True):
+    """Delete a subnet that has no pools."""
+
+    name: Name
+
+
 class ApplyReservation(Command, frozen=True, tag=True):
     """Make a reservation be like this: create it, change it, or find it so already.
 
@@ -135,7 +147,7 @@ class DeleteApplication(Command, frozen=True):
     name: Name
 
 
-AnyApply: TypeAlias = ApplyPool | ApplyReservation | ApplyApplication
+AnyApply: TypeAlias = ApplyPool | ApplySubnet | ApplyReservation | ApplyApplication
 
 AnyCommand: TypeAlias = (
     Allocate
@@ -143,6 +155,8 @@ AnyCommand: TypeAlias = (
     | ReleaseAllocation
     | ApplyPool
     | DeletePool
+    | ApplySubnet
+    | DeleteSubnet
     | ApplyReservation
     | DeleteReservation
     | ApplyApplication

@@ -29,9 +29,11 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    ApplySubnet,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
+    DeleteSubnet,
     Release,
 )
 from ipledger.engine.decide import Decision, decide
@@ -47,6 +49,8 @@ from ipledger.events.types import (
     PoolUpdated,
     ReservationCreated,
     ReservationUpdated,
+    SubnetCreated,
+    SubnetUpdated,
 )
 from ipledger.projections.fold import Fold
 from ipledger.projections.rows import allocation_row
@@ -76,6 +80,8 @@ OUTCOMES: dict[type[object], str] = {
     PoolUpdated: "configured",
     ReservationCreated: "created",
     ReservationUpdated: "configured",
+    SubnetCreated: "created",
+    SubnetUpdated: "configured",
     ApplicationCreated: "created",
     ApplicationUpdated: "configured",
     type(None): "unchanged",
@@ -235,9 +241,9 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
         return Allocated(position, allocation_row(held))
     event = decision.events[0] if decision.events else None
     match command:
-        case ApplyPool() | ApplyReservation() | ApplyApplication():
+        case ApplyPool() | ApplySubnet() | ApplyReservation() | ApplyApplication():
             return Applied(position, OUTCOMES[type(event)])
-        case DeletePool() | DeleteReservation() | DeleteApplication():
+        case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
         case Release() | _:
             freed = event.allocation if isinstance(event, AddressesReleased) else ""

@@ -18,10 +18,12 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    ApplySubnet,
     Command,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
+    DeleteSubnet,
     Release,
     ReleaseAllocation,
 )
@@ -29,6 +31,7 @@ from ipledger.engine.pools import apply_pool, delete_pool
 from ipledger.engine.refusals import Refusal
 from ipledger.engine.release import release, release_allocation
 from ipledger.engine.reservations import apply_reservation, delete_reservation
+from ipledger.engine.subnets import apply_subnet, delete_subnet
 from ipledger.events.types import AnyEvent
 from ipledger.projections.state import State
 
@@ -46,6 +49,8 @@ _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
     ReleaseAllocation: release_allocation,
     ApplyPool: apply_pool,
     DeletePool: delete_pool,
+    ApplySubnet: apply_subnet,
+    DeleteSubnet: delete_subnet,
     ApplyReservation: apply_reservation,
     DeleteReservation: delete_reservation,
     ApplyApplication: apply_application,

@@ -21,6 +21,8 @@ from ipledger.events.types import (
     PoolUpdated,
     ReservationCreated,
     ReservationUpdated,
+    SubnetCreated,
+    SubnetUpdated,
 )
 from ipledger.projections.fixed import key_of
 from ipledger.projections.pool import Pool
@@ -35,6 +37,7 @@ def check(state: State, commands: Iterable[AnyApply]) -> tuple[Forecast, ...]:
     draft = copy.copy(state)
     draft.pools = dict(state.pools)
     draft.reservations = dict(state.reservations)
+    draft.subnets = dict(state.subnets)
     draft.applications = dict(state.applications)
     return tuple(_forecast(draft, command) for command in commands)
 
@@ -64,6 +67,10 @@ def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
             old = draft.reservations.get(name)
             draft.reservations[name] = event.reservation
             return _changes(old, event.reservation) if old else ()
+        case SubnetCreated() | SubnetUpdated():
+            parent = draft.subnets.get(event.subnet.name)
+            draft.subnets[event.subnet.name] = event.subnet
+            return _changes(parent, event.subnet) if parent else ()
         case ApplicationCreated() | ApplicationUpdated():
             key = key_of(event.application)
             known = draft.applications.get(key)

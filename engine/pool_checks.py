@@ -1,7 +1,7 @@
-"""The checks on a pool's specification by itself; what it may not share is in `pools`.
+"""The checks on a pool or subnet by itself; what it may not share is in `pools` and `subnets`.
 
-The rules are Spiderpool's (validating webhook of SpiderIPPool), so that a manifest is accepted
-here exactly if it is accepted there.
+The rules are Spiderpool's (validating webhooks of SpiderIPPool and SpiderSubnet), so that a
+manifest is accepted here exactly if it is accepted there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import TypeVar
 
 import msgspec
 from netaddr import AddrFormatError, IPNetwork
@@ -16,8 +17,10 @@ from netaddr import AddrFormatError, IPNetwork
 from ipledger.engine.refusals import Refusal, invalid
 from ipledger.engine.selector_checks import selector_faults
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import PoolSpec
+from ipledger.events.facts import AddressSpace, PoolSpec
 from ipledger.projections.ranges import Interval, contains, network, parse_range, usable
+
+Space = TypeVar("Space", bound=AddressSpace)
 
 _DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _DNS_SUBDOMAIN = re.compile(rf"(?=.{{1,253}}$){_DNS_LABEL}(\.{_DNS_LABEL})*")
@@ -31,8 +34,8 @@ def name_fault(name: str) -> Refusal | None:
     return invalid("metadata.name", name, "is not a DNS subdomain name")
 
 
-def checked(spec: PoolSpec) -> PoolSpec | Refusal:
-    """The specification with its IP version filled in, or what is wrong with it."""
+def checked(spec: Space) -> Space | Refusal:
+    """The specification of a pool or subnet with its IP version, or what is wrong with it."""
     misnamed = name_fault(spec.name)
     if misnamed is not None:
         return misnamed
@@ -46,14 +49,15 @@ def checked(spec: PoolSpec) -> PoolSpec | Refusal:
     return next(_faults(spec), spec)
 
 
-def _faults(spec: PoolSpec) -> Iterator[Refusal]:
+def _faults(spec: AddressSpace) -> Iterator[Refusal]:
     subnet = network(spec.subnet)
     yield from _range_faults(spec, "spec.ips", spec.ips, subnet)
     yield from _range_faults(spec, "spec.excludeIPs", spec.exclude_ips, subnet)
     if spec.gateway:
         yield from _gateway_faults(spec, subnet)
     yield from _route_faults(spec, subnet)
-    yield from selector_faults(spec)
+    if isinstance(spec, PoolSpec):
+        yield from selector_faults(spec)
 
 
 def _subnet_version(cidr: str) -> int | Refusal:
@@ -74,7 +78,7 @@ def _subnet_version(cidr: str) -> int | Refusal:
 
 
 def _range_faults(
-    spec: PoolSpec, field: str, texts: tuple[str, ...], subnet: Interval
+    spec: AddressSpace, field: str, texts: tuple[str, ...], subnet: Interval
 ) -> Iterator[Refusal]:
     seen: list[tuple[Interval, str]] = []
     for index, text in enumerate(texts):
@@ -111,7 +115,7 @@ def range_hint(text: str, ip_version: int, told_by: str) -> str:
     return "is reversed: its first address is above its last"
 
 
-def _gateway_faults(spec: PoolSpec, subnet: Interval) -> Iterator[Refusal]:
+def _gateway_faults(spec: AddressSpace, subnet: Interval) -> Iterator[Refusal]:
     field, text = "spec.gateway", spec.gateway
     gateway = _ip_inside(text, spec.ip_version, subnet)
     if gateway is None:
@@ -122,7 +126,7 @@ def _gateway_faults(spec: PoolSpec, subnet: Interval) -> Iterator[Refusal]:
         )
 
 
-def _route_faults(spec: PoolSpec, subnet: Interval) -> Iterator[Refusal]:
+def _route_faults(spec: AddressSpace, subnet: Interval) -> Iterator[Refusal]:
     seen: set[str] = set()
     for index, route in enumerate(spec.routes):
         at = f"spec.routes[{index}]"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ipledger.engine.commands import ApplyPool, DeletePool
 from ipledger.engine.pool_checks import checked
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.subnets import inherited, outside_subnet
 from ipledger.events.addresses import format_ip
 from ipledger.events.facts import PoolSpec
 from ipledger.events.types import AnyEvent, PoolCreated, PoolDeleted, PoolUpdated
@@ -18,12 +19,15 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
     spec = checked(command.pool)
     if isinstance(spec, Refusal):
         return spec
+    spec = checked(inherited(state, spec))
+    if isinstance(spec, Refusal):
+        return spec
     existing = state.pools.get(spec.name)
     if existing is not None and existing.spec == spec:
         return ()
     refusal = (
         _immutable(existing, spec) or _removes_held(existing, spec) if existing else None
-    ) or _overlaps(state, spec)
+    ) or (_overlaps(state, spec) or outside_subnet(state, spec))
     if refusal is not None:
         return refusal
     return (PoolUpdated(pool=spec),) if existing else (PoolCreated(pool=spec),)

@@ -10,6 +10,7 @@ import msgspec
 from ipledger.engine.answers import Page
 from ipledger.engine.commands import AnyApply
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import ReservationSpec
 from ipledger.projections.allocations import Allocation
@@ -18,9 +19,11 @@ from ipledger.projections.ranges import Intervals, common, members, parse_ranges
 from ipledger.projections.rows import (
     PoolRow,
     ReservationRow,
+    SubnetRow,
     allocation_row,
     pool_row,
     reservation_row,
+    subnet_row,
 )
 from ipledger.projections.state import State
 
@@ -33,6 +36,12 @@ class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_un
 
 class Pools(Query, frozen=True):
     """The pools by name, or the one named."""
+
+    name: str = ""
+
+
+class Subnets(Query, frozen=True):
+    """The subnets by name, or the one named."""
 
     name: str = ""
 
@@ -70,13 +79,20 @@ class AskStatus(Query, frozen=True):
     """How the engine is."""
 
 
-AnyQuery: TypeAlias = Pools | Reservations | AllocationsWhere | AskStatus | Check
+AnyQuery: TypeAlias = Pools | Subnets | Reservations | AllocationsWhere | AskStatus | Check
 
 
 def pools(state: State, query: Pools) -> tuple[PoolRow, ...]:
     """The pools asked for."""
     names = [query.name] if query.name else sorted(state.pools)
     return tuple(pool_row(state.pools[name]) for name in names if name in state.pools)
+
+
+def subnets(state: State, query: Subnets) -> tuple[SubnetRow, ...]:
+    """The subnets asked for, with the pools that take their addresses from them."""
+    names = [query.name] if query.name else sorted(state.subnets)
+    specs = [state.subnets[name] for name in names if name in state.subnets]
+    return tuple(subnet_row(spec, pools_of(state, spec)) for spec in specs)
 
 
 def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...]:

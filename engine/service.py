@@ -28,9 +28,11 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    ApplySubnet,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
+    DeleteSubnet,
     Release,
     ReleaseAllocation,
 )
@@ -50,6 +52,8 @@ _NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release]] = {
 _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
     "apply-pool": Decoder(ApplyPool).decode,
     "delete-pool": Decoder(DeletePool).decode,
+    "apply-subnet": Decoder(ApplySubnet).decode,
+    "delete-subnet": Decoder(DeleteSubnet).decode,
     "apply-reservation": Decoder(ApplyReservation).decode,
     "delete-reservation": Decoder(DeleteReservation).decode,
     "apply-application": Decoder(ApplyApplication).decode,
@@ -58,6 +62,7 @@ _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
+    "subnets": Decoder(queries.Subnets).decode,
     "reservations": Decoder(queries.Reservations).decode,
     "check": Decoder(queries.Check).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
@@ -124,6 +129,8 @@ class EngineService:
         match query:
             case queries.Pools():
                 return Page(position, pools=queries.pools(state, query))
+            case queries.Subnets():
+                return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
                 return Page(position, reservations=queries.reservations(state, query))
             case queries.Check():

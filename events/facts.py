@@ -35,12 +35,11 @@ class Selector(Fact, frozen=True):
     match_expressions: tuple[Requirement, ...] = ()
 
 
-class PoolSpec(Fact, frozen=True):
-    """A pool as it was applied, in Spiderpool's words (SpiderIPPool.spec plus its name).
+class AddressSpace(Fact, frozen=True):
+    """What pools and subnets have in common: addresses of one prefix, and the ways out of it.
 
-    `ips` and `exclude_ips` hold single addresses or inclusive ranges `a-b`. The addresses of
-    the pool are `ips` minus `exclude_ips`. The affinities restrict who is served; a name list
-    takes the place of the selector beside it.
+    `ips` and `exclude_ips` hold single addresses or inclusive ranges `a-b`. The addresses are
+    `ips` minus `exclude_ips`.
     """
 
     name: str
@@ -50,6 +49,22 @@ class PoolSpec(Fact, frozen=True):
     exclude_ips: tuple[str, ...] = msgspec.field(default=(), name="excludeIPs")
     gateway: str = ""
     routes: tuple[Route, ...] = ()
+
+
+class SubnetSpec(AddressSpace, frozen=True):
+    """A parent of pools, in Spiderpool's words (SpiderSubnet.spec plus its name).
+
+    The pools of its prefix take their addresses from it, and its gateway and routes where they
+    have none of their own.
+    """
+
+
+class PoolSpec(AddressSpace, frozen=True):
+    """A pool as it was applied, in Spiderpool's words (SpiderIPPool.spec plus its name).
+
+    The affinities restrict who is served; a name list takes the place of the selector beside it.
+    """
+
     default: bool = False
     disable: bool = False
     pod_affinity: Selector | None = None

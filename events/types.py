@@ -20,6 +20,7 @@ from ipledger.events.facts import (
     PoolSpec,
     ReservationSpec,
     Route,
+    SubnetSpec,
 )
 
 
@@ -57,6 +58,24 @@ class PoolUpdated(Event, frozen=True):
 
 class PoolDeleted(Event, frozen=True):
     """A pool is gone. It held no address."""
+
+    name: str
+
+
+class SubnetCreated(Event, frozen=True):
+    """Pools of this prefix belong to the subnet from here on."""
+
+    subnet: SubnetSpec
+
+
+class SubnetUpdated(Event, frozen=True):
+    """A subnet has this specification from here on; its pools keep theirs."""
+
+    subnet: SubnetSpec
+
+
+class SubnetDeleted(Event, frozen=True):
+    """A subnet is gone. It had no pools."""
 
     name: str
 
@@ -195,6 +214,9 @@ AnyEvent: TypeAlias = (
     | PoolCreated
     | PoolUpdated
     | PoolDeleted
+    | SubnetCreated
+    | SubnetUpdated
+    | SubnetDeleted
     | ReservationCreated
     | ReservationUpdated
     | ReservationDeleted
@@ -214,6 +236,9 @@ ALL: tuple[type[Event], ...] = (
     PoolCreated,
     PoolUpdated,
     PoolDeleted,
+    SubnetCreated,
+    SubnetUpdated,
+    SubnetDeleted,
     ReservationCreated,
     ReservationUpdated,
     ReservationDeleted,

@@ -12,8 +12,14 @@ from typing import Any, cast
 
 import msgspec
 
-from ipledger.engine.commands import AnyApply, ApplyApplication, ApplyPool, ApplyReservation
-from ipledger.events.facts import Application, PoolSpec
+from ipledger.engine.commands import (
+    AnyApply,
+    ApplyApplication,
+    ApplyPool,
+    ApplyReservation,
+    ApplySubnet,
+)
+from ipledger.events.facts import Application, PoolSpec, SubnetSpec
 from ipledger.kube.documents import Document, Malformed, read
 from ipledger.kube.resources import READERS, FieldError, Spec
 
@@ -46,6 +52,8 @@ class Manifest:
         """What asks the engine for the resource."""
         if isinstance(self.spec, PoolSpec):
             return ApplyPool(pool=self.spec)
+        if isinstance(self.spec, SubnetSpec):
+            return ApplySubnet(subnet=self.spec)
         if isinstance(self.spec, Application):
             return ApplyApplication(application=self.spec)
         return ApplyReservation(reservation=self.spec)

@@ -19,16 +19,18 @@ from ipledger.events.facts import (
     ReservationSpec,
     Route,
     Selector,
+    SubnetSpec,
 )
 
 API_VERSION = "spiderpool.spidernet.io/v2beta1"
 APPS = "apps/v1"
 KUBEVIRT = "kubevirt.io/v1"
 POOL_KIND = "SpiderIPPool"
+SUBNET_KIND = "SpiderSubnet"
 RESERVATION_KIND = "SpiderReservedIP"
 REUSE_HOLD = "ipledger.io/reuse-hold"
 
-Spec: TypeAlias = PoolSpec | ReservationSpec | Application
+Spec: TypeAlias = PoolSpec | SubnetSpec | ReservationSpec | Application
 
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
 _DURATION = re.compile(rf"{_NUMBER}|({_NUMBER}(ms|s|m|h))+")
@@ -62,13 +64,16 @@ class _Selector(_Shape):
     match_expressions: tuple[_Requirement, ...] | None = None
 
 
-class _PoolFields(_Shape):
+class _SubnetFields(_Shape):
     ip_version: int = 0
     subnet: str = ""
     ips: tuple[str, ...] = ()
     exclude_ips: tuple[str, ...] = msgspec.field(default=(), name="excludeIPs")
     gateway: str = ""
     routes: tuple[_Route, ...] = ()
+
+
+class _PoolFields(_SubnetFields):
     default: bool = False
     disable: bool = False
     pod_affinity: _Selector | None = None
@@ -126,6 +131,10 @@ class _Pool(_Resource, kw_only=True):
     spec: _PoolFields
 
 
+class _Subnet(_Resource, kw_only=True):
+    spec: _SubnetFields
+
+
 class _Reservation(_Resource, kw_only=True):
     spec: _ReservationFields
 
@@ -159,6 +168,20 @@ def _pool(resource: object) -> PoolSpec:
         node_name=fields.node_name,
         node_affinity=_selector(fields.node_affinity),
         multus_name=fields.multus_name,
+    )
+
+
+def _subnet(resource: object) -> SubnetSpec:
+    read = msgspec.convert(resource, _Subnet)
+    fields = read.spec
+    return SubnetSpec(
+        name=_name(read),
+        ip_version=fields.ip_version,
+        subnet=fields.subnet,
+        ips=fields.ips,
+        exclude_ips=fields.exclude_ips,
+        gateway=fields.gateway,
+        routes=tuple(Route(route.dst, route.gw) for route in fields.routes),
     )
 
 
@@ -207,6 +230,7 @@ class Reader(NamedTuple):
 
 READERS: dict[str, Reader] = {
     POOL_KIND: Reader(API_VERSION, _pool),
+    SUBNET_KIND: Reader(API_VERSION, _subnet),
     RESERVATION_KIND: Reader(API_VERSION, _reservation),
     "StatefulSet": Reader(APPS, _stateful_set),
     "VirtualMachine": Reader(KUBEVIRT, _machine),

@@ -9,7 +9,7 @@ from typing import TypeAlias
 from netaddr import IPNetwork, IPRange, IPSet
 
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import PoolSpec
+from ipledger.events.facts import AddressSpace
 
 Interval: TypeAlias = tuple[int, int]
 Intervals: TypeAlias = tuple[Interval, ...]
@@ -27,8 +27,8 @@ def parse_range(text: str, ip_version: int) -> Interval:
     return first, last
 
 
-def usable(spec: PoolSpec) -> Intervals:
-    """The addresses of a pool: `ips` minus `excludeIPs`. The specification must be valid."""
+def usable(spec: AddressSpace) -> Intervals:
+    """The addresses of a valid pool or subnet: `ips` minus `excludeIPs`."""
     addresses = _ip_set(spec.ips) - _ip_set(spec.exclude_ips)
     return tuple((r.first, r.last) for r in addresses.iter_ipranges())
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from ipledger.events.clock import format_time
-from ipledger.events.facts import Address, ReservationSpec, Route, Selector
+from ipledger.events.facts import Address, ReservationSpec, Route, Selector, SubnetSpec
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.pool import Pool
+from ipledger.projections.ranges import size, usable
 
 
 class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -37,6 +40,22 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     node_name: tuple[str, ...] = ()
     node_affinity: Selector | None = None
     multus_name: tuple[str, ...] = ()
+
+
+class SubnetRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A subnet: of its `total` addresses `allocated` are in pools, `free` in none."""
+
+    name: str
+    ip_version: int
+    subnet: str
+    total: int
+    allocated: int
+    free: int
+    pools: tuple[str, ...]
+    gateway: str
+    ips: tuple[str, ...]
+    exclude_ips: tuple[str, ...] = msgspec.field(name="excludeIPs")
+    routes: tuple[Route, ...]
 
 
 class ReservationRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -91,6 +110,25 @@ def pool_row(pool: Pool) -> PoolRow:
         node_name=spec.node_name,
         node_affinity=spec.node_affinity,
         multus_name=spec.multus_name,
+    )
+
+
+def subnet_row(spec: SubnetSpec, pools: Sequence[Pool]) -> SubnetRow:
+    """A subnet as a row; `pools` are those of its prefix."""
+    total = size(usable(spec))
+    allocated = sum(pool.total for pool in pools)
+    return SubnetRow(
+        name=spec.name,
+        ip_version=spec.ip_version,
+        subnet=spec.subnet,
+        total=total,
+        allocated=allocated,
+        free=total - allocated,
+        pools=tuple(pool.spec.name for pool in pools),
+        gateway=spec.gateway,
+        ips=spec.ips,
+        exclude_ips=spec.exclude_ips,
+        routes=spec.routes,
     )
 
 

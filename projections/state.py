@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import Application, Candidate, ReservationSpec
+from ipledger.events.facts import Application, Candidate, ReservationSpec, SubnetSpec
 from ipledger.events.position import START, Position
 from ipledger.events.types import (
     AddressesAllocated,
@@ -37,6 +37,9 @@ from ipledger.events.types import (
     ReservationCreated,
     ReservationDeleted,
     ReservationUpdated,
+    SubnetCreated,
+    SubnetDeleted,
+    SubnetUpdated,
 )
 from ipledger.projections.allocations import Allocation, Allocations, Identity
 from ipledger.projections.fence import EndedAttachments
@@ -75,6 +78,7 @@ class State:
         "refusals",
         "reservations",
         "reserved",
+        "subnets",
     )
 
     def __init__(self) -> None:
@@ -84,6 +88,7 @@ class State:
         self.pools: dict[str, Pool] = {}
         self.defaults: dict[int, tuple[str, ...]] = {4: (), 6: ()}
         self.names: dict[int, NameIndex] = {4: NameIndex(()), 6: NameIndex(())}
+        self.subnets: dict[str, SubnetSpec] = {}
         self.reservations: dict[str, ReservationSpec] = {}
         self.reserved: dict[int, Intervals] = {4: (), 6: ()}
         self.allocations = Allocations()
@@ -122,6 +127,7 @@ class State:
             [self.reservations[name] for name in sorted(self.reservations)],
             list(self.allocations.all()),
             sorted(self.applications.items()),
+            [self.subnets[name] for name in sorted(self.subnets)],
             self.ended.image(),
             list(self.refusals.items()),
         ]
@@ -173,6 +179,20 @@ def _index_pools(state: State) -> None:
         ]
         state.defaults[ip_version] = tuple(name for name, spec in pools if spec.default)
         state.names[ip_version] = NameIndex(tuple(name for name, _ in pools))
+
+
+def _subnet_created(state: State, event: SubnetCreated, at: Moment) -> None:
+    assert event.subnet.name not in state.subnets
+    state.subnets[event.subnet.name] = event.subnet
+
+
+def _subnet_updated(state: State, event: SubnetUpdated, at: Moment) -> None:
+    assert event.subnet.name in state.subnets
+    state.subnets[event.subnet.name] = event.subnet
+
+
+def _subnet_deleted(state: State, event: SubnetDeleted, at: Moment) -> None:
+    del state.subnets[event.name]
 
 
 def _reservation_created(state: State, event: ReservationCreated, at: Moment) -> None:
@@ -294,6 +314,9 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     PoolCreated: _pool_created,
     PoolUpdated: _pool_updated,
     PoolDeleted: _pool_deleted,
+    SubnetCreated: _subnet_created,
+    SubnetUpdated: _subnet_updated,
+    SubnetDeleted: _subnet_deleted,
     ReservationCreated: _reservation_created,
     ReservationUpdated: _reservation_updated,
     ReservationDeleted: _reservation_deleted,

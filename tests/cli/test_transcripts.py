@@ -35,6 +35,7 @@ FURNISHED = (
     "dry_run",
     "describe",
     "workloads",
+    "subnets",
 )
 
 

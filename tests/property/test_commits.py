@@ -26,6 +26,7 @@ from ipledger.events.facts import (
     ReservationSpec,
     Route,
     Selector,
+    SubnetSpec,
 )
 from ipledger.events.log import Entry
 from ipledger.events.types import ALL, AnyEvent, Event
@@ -59,6 +60,16 @@ strategies: dict[object, st.SearchStrategy[Any]] = {
         st.builds(Candidate, texts, st.sampled_from((4, 6)), texts, texts), max_size=3
     ).map(tuple),
     dict[str, int]: st.dictionaries(texts, st.integers(0, 2**60), max_size=3),
+    SubnetSpec: st.builds(
+        SubnetSpec,
+        texts,
+        st.sampled_from((4, 6)),
+        texts,
+        lists,
+        lists,
+        texts,
+        st.lists(routes, max_size=3).map(tuple),
+    ),
     PoolSpec: st.builds(
         PoolSpec,
         texts,

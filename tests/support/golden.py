@@ -52,6 +52,12 @@ STORY: tuple[tuple[str, ...], ...] = (
         "namespaceName=ns namespaceAffinity='team=shop' nodeName=n1,n2 "
         "nodeAffinity='zone, !spot, arch notin (arm64)' multusName=ns/net",
     ),
+    (
+        "subnet wide 10.4.0.0/16 ips=10.4.0.10-10.4.0.99 exclude=10.4.0.50 gateway=10.4.0.1 "
+        "routes=10.9.0.0/16>10.4.0.2",
+        "pool narrow 10.4.0.0/16 ips=10.4.0.20",
+    ),
+    ("subnet wide 10.4.0.0/16 ips=10.4.0.10-10.4.0.120", "delete narrow", "unsubnet wide"),
     ("application apps/v1/StatefulSet/cart replicas=3",),
     (
         "ADD cart-0 owner=apps/v1/StatefulSet/cart",

@@ -125,6 +125,7 @@ class Ledger:
         """State and facts tell the same."""
         state, facts = self.head.state, self.facts
         assert {n: p.spec for n, p in state.pools.items()} == dict(facts.pools)
+        assert state.subnets == dict(facts.subnets)
         assert state.reservations == dict(facts.reservations)
         live = {
             a.id: model.Live(

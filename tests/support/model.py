@@ -12,7 +12,15 @@ from itertools import combinations
 from types import MappingProxyType
 from typing import NamedTuple, TypeAlias, TypeVar
 
-from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec
+from ipledger.events.facts import (
+    AddressSpace,
+    Application,
+    Owner,
+    Pod,
+    PoolSpec,
+    ReservationSpec,
+    SubnetSpec,
+)
 from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
@@ -29,6 +37,9 @@ from ipledger.events.types import (
     ReservationCreated,
     ReservationDeleted,
     ReservationUpdated,
+    SubnetCreated,
+    SubnetDeleted,
+    SubnetUpdated,
 )
 
 Ip: TypeAlias = IPv4Address | IPv6Address
@@ -68,6 +79,7 @@ class Facts(NamedTuple):
 
     pools: MappingProxyType[str, PoolSpec] = MappingProxyType({})
     reservations: MappingProxyType[str, ReservationSpec] = MappingProxyType({})
+    subnets: MappingProxyType[str, SubnetSpec] = MappingProxyType({})
     applications: MappingProxyType[Key, Application] = MappingProxyType({})
     live: MappingProxyType[str, Live] = MappingProxyType({})
     over: frozenset[str] = frozenset()
@@ -75,7 +87,7 @@ class Facts(NamedTuple):
     ended: MappingProxyType[tuple[str, str], int] = MappingProxyType({})
 
 
-def covers(spec: PoolSpec, address: Ip) -> bool:
+def covers(spec: AddressSpace, address: Ip) -> bool:
     """Whether an address is one of the pool's: in `ips` and not in `excludeIPs`."""
     return _in_any(spec.ips, address) and not _in_any(spec.exclude_ips, address)
 
@@ -97,14 +109,6 @@ def is_reserved(facts: Facts, address: Ip) -> bool:
 def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
     """The facts behind an event that was committed at a time."""
     match event:
-        case PoolCreated() | PoolUpdated():
-            is_new = event.pool.name not in facts.pools
-            assert is_new == isinstance(event, PoolCreated), "created once, updated if it exists"
-            return _with_pool(facts, event.pool)
-        case PoolDeleted():
-            return _without_pool(facts, event.name)
-        case ReservationCreated() | ReservationUpdated() | ReservationDeleted():
-            return _reserved(facts, event)
         case AddressesAllocated():
             return _allocated(facts, event)
         case AllocationRebound():
@@ -114,12 +118,28 @@ def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
             assert old.sandbox == event.sandbox != "", "what a sandbox has is kept"
             facts = _ended(facts, (old.sandbox, old.identity[1]), time)
             return facts._replace(live=_set(facts.live, event.allocation, old._replace(sandbox="")))
-        case ApplicationCreated() | ApplicationUpdated() | ApplicationDeleted():
-            return _application(facts, event)
         case AddressesReleased():
             return _released(facts, event, time)
         case AttachmentDeleted():
             return _ended(facts, (event.sandbox, event.interface), time)
+        case _:
+            return _resource(facts, event)
+
+
+def _resource(facts: Facts, event: AnyEvent) -> Facts:
+    match event:
+        case PoolCreated() | PoolUpdated():
+            is_new = event.pool.name not in facts.pools
+            assert is_new == isinstance(event, PoolCreated), "created once, updated if it exists"
+            return _with_pool(facts, event.pool)
+        case PoolDeleted():
+            return _without_pool(facts, event.name)
+        case ReservationCreated() | ReservationUpdated() | ReservationDeleted():
+            return _reserved(facts, event)
+        case SubnetCreated() | SubnetUpdated() | SubnetDeleted():
+            return _subnet(facts, event)
+        case ApplicationCreated() | ApplicationUpdated() | ApplicationDeleted():
+            return _application(facts, event)
         case _:
             return facts
 
@@ -134,6 +154,10 @@ def check(facts: Facts) -> None:
     for left, right in combinations(facts.pools.values(), 2):
         shared = [e for e in _edges(left) + _edges(right) if covers(left, e) and covers(right, e)]
         assert not shared, f"invariant 3: {left.name} and {right.name} share {shared}"
+    for subnet in facts.subnets.values():
+        for child in (p for p in facts.pools.values() if p.subnet == subnet.subnet):
+            edges = [e for e in _edges(child) + _edges(subnet) if covers(child, e)]
+            assert all(covers(subnet, e) for e in edges), f"{child.name} is beyond {subnet.name}"
     identities = [live.identity for live in facts.live.values()]
     assert len(set(identities)) == len(identities), "invariant 8: one allocation an identity"
 
@@ -174,6 +198,16 @@ def _with_pool(facts: Facts, spec: PoolSpec) -> Facts:
 def _without_pool(facts: Facts, name: str) -> Facts:
     pools = MappingProxyType({k: v for k, v in facts.pools.items() if k != name})
     return facts._replace(pools=pools, freed=tuple(f for f in facts.freed if f.pool != name))
+
+
+def _subnet(facts: Facts, event: SubnetCreated | SubnetUpdated | SubnetDeleted) -> Facts:
+    known = facts.subnets
+    if isinstance(event, SubnetDeleted):
+        assert event.name in known, "only a subnet that exists is deleted"
+        rest = {name: spec for name, spec in known.items() if name != event.name}
+        return facts._replace(subnets=MappingProxyType(rest))
+    assert (event.subnet.name in known) != isinstance(event, SubnetCreated), "created once"
+    return facts._replace(subnets=_set(known, event.subnet.name, event.subnet))
 
 
 def _reserved(
@@ -299,7 +333,7 @@ def _in_any(texts: tuple[str, ...], address: Ip) -> bool:
     return any(int(first) <= int(address) <= int(last) for first, last in ends)
 
 
-def _edges(spec: PoolSpec) -> list[Ip]:
+def _edges(spec: AddressSpace) -> list[Ip]:
     """Where two pools that share anything share something: ends of ranges, and next to gaps."""
     edges: list[Ip] = []
     for first, last in map(_ends, spec.ips):

@@ -13,13 +13,23 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    ApplySubnet,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
+    DeleteSubnet,
     Release,
     ReleaseAllocation,
 )
-from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec, Route
+from ipledger.events.facts import (
+    Application,
+    Owner,
+    Pod,
+    PoolSpec,
+    ReservationSpec,
+    Route,
+    SubnetSpec,
+)
 from support.model import Facts
 
 SUBNETS = ("10.0.0.0/28", "10.0.0.0/28", "10.0.1.0/29", "10.0.0.0/27", "fd00::/125", "fd01::/64")
@@ -134,6 +144,27 @@ def reservation_specs(draw: st.DrawFn) -> ReservationSpec:
     )
 
 
+@st.composite
+def subnet_specs(draw: st.DrawFn) -> SubnetSpec:
+    """Any subnet; the generous ones are wide enough for every pool."""
+    subnet = draw(st.sampled_from(SUBNETS))
+    net = ip_network(subnet)
+    generous = (f"{net.network_address}-{net.broadcast_address}",)
+    return SubnetSpec(
+        name=draw(st.sampled_from(("s", "t"))),
+        ip_version=0,
+        subnet=subnet,
+        ips=draw(st.just(generous) | st.just(generous) | ranges(subnet)),
+        exclude_ips=draw(ranges(subnet)) if draw(st.booleans()) else (),
+    )
+
+
+def subnets() -> st.SearchStrategy[AnyCommand]:
+    """A command about a subnet."""
+    apply = st.builds(ApplySubnet, subnet=subnet_specs())
+    return apply | apply | st.builds(DeleteSubnet, name=st.sampled_from(("s", "t")))
+
+
 def reservations() -> st.SearchStrategy[AnyCommand]:
     """A command about a reservation; as many go as come."""
     apply = st.builds(ApplyReservation, reservation=reservation_specs())
@@ -174,7 +205,8 @@ def commands() -> st.SearchStrategy[AnyCommand]:
     )
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
     deletes = st.builds(DeletePool, name=_names)
-    return st.one_of(dels, dels, frees, pools, pools, deletes, reservations(), applications())
+    resources = (reservations(), applications(), subnets())
+    return st.one_of(dels, dels, frees, pools, pools, deletes, *resources)
 
 
 @st.composite

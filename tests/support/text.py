@@ -12,9 +12,11 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    ApplySubnet,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
+    DeleteSubnet,
     Release,
     ReleaseAllocation,
 )
@@ -27,6 +29,7 @@ from ipledger.events.facts import (
     ReservationSpec,
     Route,
     Selector,
+    SubnetSpec,
 )
 from support.surroundings import labels, take_annotations
 
@@ -85,14 +88,25 @@ def selector(text: str | None) -> Selector | None:
 def command(text: str) -> AnyCommand:
     """A command, by its first word.
 
-    `pool …`, `delete NAME`, `reserve NAME A-B…`, `unreserve NAME`, `application …`, `gone …`,
-    `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
+    `pool …`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`, `unreserve NAME`,
+    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
     """
     verb, _, rest = text.partition(" ")
     if verb == "pool":
         return ApplyPool(pool=pool_spec(rest))
+    if verb == "subnet":
+        return ApplySubnet(subnet=subnet_spec(rest))
+    if verb == "unsubnet":
+        return DeleteSubnet(name=rest.strip())
     assert verb in _COMMANDS, f"unknown command {text!r}"
     return _COMMANDS[verb](*shlex.split(rest))
+
+
+def subnet_spec(text: str) -> SubnetSpec:
+    """A subnet: `NAME SUBNET [ips=…] [exclude=…] [gateway=…] [routes=DST>GW]`, as of a pool."""
+    spec = pool_spec(text)
+    common = {field: getattr(spec, field) for field in SubnetSpec.__struct_fields__}
+    return SubnetSpec(**common)
 
 
 def reservation_spec(name: str, *words: str) -> ReservationSpec:

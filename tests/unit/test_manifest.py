@@ -124,7 +124,7 @@ def test_a_field_of_a_pool_is_none_of_a_reservation() -> None:
     assert error(text) == "f.yaml: document 1 (line 4): field spec.subnet: unknown"
 
 
-@pytest.mark.parametrize("kind", ["SpiderSubnet", "SpiderCoordinator", "SpiderMultusConfig"])
+@pytest.mark.parametrize("kind", ["SpiderCoordinator", "SpiderMultusConfig"])
 def test_any_other_kind_is_refused_by_name(kind: str) -> None:
     text = f"apiVersion: spiderpool.spidernet.io/v2beta1\nkind: {kind}\nmetadata: {{name: a}}\n"
 

@@ -30,6 +30,7 @@ CORE = [
             "routes",
             "selection",
             "selectors",
+            "subnets",
             "pools",
             "pool_checks",
             "selector_checks",

@@ -1,0 +1,122 @@
+"""Deciding changes of subnets, and what a pool owes to the subnet of its prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from ipledger.engine.commands import ApplySubnet, DeleteSubnet
+from ipledger.engine.pool_checks import checked
+from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.addresses import format_ip
+from ipledger.events.facts import PoolSpec, SubnetSpec
+from ipledger.events.types import AnyEvent, SubnetCreated, SubnetDeleted, SubnetUpdated
+from ipledger.projections.pool import Pool
+from ipledger.projections.ranges import Intervals, minus, network, overlap, usable
+from ipledger.projections.state import State
+
+
+def apply_subnet(state: State, command: ApplySubnet) -> tuple[AnyEvent, ...] | Refusal:
+    """Create a subnet, change it, or find that it is so already; refuse what breaks a rule."""
+    spec = checked(command.subnet)
+    if isinstance(spec, Refusal):
+        return spec
+    existing = state.subnets.get(spec.name)
+    if existing == spec:
+        return ()
+    if existing is not None and existing.subnet != spec.subnet:
+        message = f"spec.subnet: cannot change from {existing.subnet} to {spec.subnet!r}"
+        return Refusal(Reason.FIELD_IMMUTABLE, message, "spec.subnet", spec.subnet)
+    refusal = next(_conflicts(state, spec, existing is not None), None)
+    if refusal is not None:
+        return refusal
+    return (SubnetUpdated(subnet=spec),) if existing else (SubnetCreated(subnet=spec),)
+
+
+def delete_subnet(state: State, command: DeleteSubnet) -> tuple[AnyEvent, ...] | Refusal:
+    """Delete a subnet that exists and has no pools."""
+    spec = state.subnets.get(command.name)
+    if spec is None:
+        message = f"no subnet {command.name!r}"
+        return Refusal(Reason.SUBNET_UNKNOWN, message, "name", command.name)
+    pools = [pool.spec.name for pool in pools_of(state, spec)]
+    if pools:
+        message = f"subnet {command.name!r} cannot be deleted: it has pools {', '.join(pools)}"
+        return Refusal(Reason.SUBNET_IN_USE, message, "name", command.name)
+    return (SubnetDeleted(name=command.name),)
+
+
+def pools_of(state: State, subnet: SubnetSpec) -> list[Pool]:
+    """The pools of a subnet's prefix, by name."""
+    return [pool for _, pool in sorted(state.pools.items()) if pool.spec.subnet == subnet.subnet]
+
+
+def subnet_of(state: State, cidr: str) -> SubnetSpec | None:
+    """The subnet with a prefix; there is one at most."""
+    return next((subnet for subnet in state.subnets.values() if subnet.subnet == cidr), None)
+
+
+def inherited(state: State, spec: PoolSpec) -> PoolSpec:
+    """The pool with its subnet's gateway and routes where it has none of its own."""
+    subnet = subnet_of(state, spec.subnet)
+    if subnet is None:
+        return spec
+    return msgspec.structs.replace(
+        spec, gateway=spec.gateway or subnet.gateway, routes=spec.routes or subnet.routes
+    )
+
+
+def outside_subnet(state: State, spec: PoolSpec) -> Refusal | None:
+    """A refusal where a pool has addresses that the subnet of its prefix does not have."""
+    subnet = subnet_of(state, spec.subnet)
+    if subnet is None:
+        return None
+    text = _first(spec.ip_version, minus(usable(spec), usable(subnet)))
+    if not text:
+        return None
+    message = f"spec.ips: {text!r} is not among the addresses of subnet {subnet.name!r}"
+    return Refusal(Reason.OUTSIDE_SUBNET, message, "spec.ips", text)
+
+
+def _conflicts(state: State, spec: SubnetSpec, exists: bool) -> Iterator[Refusal]:
+    prefix = (network(spec.subnet),)
+    for _, other in sorted(state.subnets.items()):
+        same_family = other.name != spec.name and other.ip_version == spec.ip_version
+        if same_family and overlap(prefix, (network(other.subnet),)):
+            message = (
+                f"spec.subnet: {spec.subnet!r} overlaps with subnet {other.name!r}, "
+                f"whose subnet is {other.subnet}"
+            )
+            yield Refusal(Reason.SUBNET_OVERLAP, message, "spec.subnet", spec.subnet)
+    addresses = usable(spec)
+    for _, pool in sorted(state.pools.items()):
+        if pool.spec.ip_version == spec.ip_version:
+            yield from _pool_conflicts(spec, addresses, pool, exists)
+
+
+def _pool_conflicts(
+    spec: SubnetSpec, addresses: Intervals, pool: Pool, exists: bool
+) -> Iterator[Refusal]:
+    """What a pool has against a subnet: half its prefix, or addresses that the subnet has not."""
+    if pool.spec.subnet != spec.subnet:
+        if overlap((network(spec.subnet),), (network(pool.spec.subnet),)):
+            message = (
+                f"spec.subnet: {spec.subnet!r} overlaps with pool {pool.spec.name!r}, "
+                f"whose subnet is {pool.spec.subnet}"
+            )
+            yield Refusal(Reason.SUBNET_OVERLAP, message, "spec.subnet", spec.subnet)
+        return
+    text = _first(spec.ip_version, minus(pool.usable, addresses))
+    if text:
+        what = "would remove" if exists else "does not have"
+        message = f"spec.ips: {what} {text}, which pool {pool.spec.name!r} has"
+        yield Refusal(Reason.SUBNET_IN_USE, message, "spec.ips", text)
+
+
+def _first(ip_version: int, intervals: Intervals) -> str:
+    """The first stretch of addresses as text, '' if there is none."""
+    if not intervals:
+        return ""
+    first, last = (format_ip(ip_version, address) for address in intervals[0])
+    return first if first == last else f"{first}-{last}"
