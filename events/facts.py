@@ -154,7 +154,6 @@ class Verdict:
     EXHAUSTED = "exhausted"
     NO_STATIC_IP = "without-static-ip"
     DISABLED = "disabled"
-    UNKNOWN = "unknown"
     WRONG_IP_VERSION = "wrong-ip-version"
     NODE_MISMATCH = "node-mismatch"
     NAMESPACE_MISMATCH = "namespace-mismatch"

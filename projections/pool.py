@@ -21,7 +21,6 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 
-from ipledger.events.addresses import BITS
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.allocations import Allocation, Identity
 from ipledger.projections.ranges import (
@@ -105,11 +104,6 @@ class Pool:
     def free(self) -> int:
         """How many addresses can be given out now: nobody holds them, and they are not reserved."""
         return self.total - len(self.taken) - self.reserved_free
-
-    @property
-    def bits(self) -> int:
-        """32 or 128."""
-        return BITS[self.spec.ip_version]
 
     def choose(self, identity: Identity) -> int | None:
         """The address that `identity` gets next, None when the pool is exhausted."""

@@ -228,7 +228,7 @@ __attribute__((noreturn, sentinel)) static void die(enum cni_code code, const ch
 
 __attribute__((noreturn)) static void die_unanswered(const char *why)
 {
-    die(CNI_TRY_AGAIN_LATER, "is `ipledger agent` or `ipledger up` running on this node?",
+    die(CNI_TRY_AGAIN_LATER, "is `ipledger up` running on this node?",
         "the ipledger agent does not answer at ", agent_address.sun_path, ": ", why, NULL);
 }
 

@@ -207,7 +207,7 @@ async def test_an_absent_agent_is_code_11_with_its_path(shim: Path, folder: Path
         "cniVersion": "0.3.0",
         "code": 11,
         "msg": f"the ipledger agent does not answer at {path}: No such file or directory",
-        "details": "is `ipledger agent` or `ipledger up` running on this node?",
+        "details": "is `ipledger up` running on this node?",
     }
 
 
