@@ -47,10 +47,12 @@ class Agent:
     http_port: int = 0
     _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
     _sending: asyncio.Task[None] | None = field(default=None, init=False)
+    _owns_socket: bool = field(default=False, init=False)
 
     async def start(self) -> None:
         """Listen on both, and send what the outbox kept. Raises `AgentError`."""
         listener = _listen(self.socket_path)
+        self._owns_socket = True
         await self._serve(self._on_cni, lambda runner: web.SockSite(runner, listener))
         side = await self._serve(
             self._on_http, lambda runner: web.TCPSite(runner, "127.0.0.1", self.http_port)
@@ -62,7 +64,8 @@ class Agent:
         """Answer what has come, then close and remove the socket."""
         for runner in self._runners:
             await runner.cleanup()
-        self.socket_path.unlink(missing_ok=True)
+        if self._owns_socket:
+            self.socket_path.unlink(missing_ok=True)
         if self._sending is not None:
             self._sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):

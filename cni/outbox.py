@@ -29,6 +29,7 @@ CREATE TABLE IF NOT EXISTS releases (
 )
 """
 _ATTEMPT_TIMEOUT_S = 30.0
+_RETRY_S = 1.0
 
 
 @dataclass(slots=True)
@@ -79,9 +80,14 @@ class Outbox:
         """Send what is stored, now and whenever something new is. Runs until cancelled."""
         while True:
             self._stored.clear()
-            for row_id, release in await self.pending():
-                await self._send_one(client, row_id, release)
-            await self._stored.wait()
+            try:
+                for row_id, release in await self.pending():
+                    await self._send_one(client, row_id, release)
+            except aiosqlite.Error as error:  # a full disk, say; sent twice, a release is harmless
+                _log.warning("the outbox cannot be worked off, trying again: %s", error)
+                await asyncio.sleep(_RETRY_S)
+            else:
+                await self._stored.wait()
 
     async def _send_one(self, client: EngineClient, row_id: int, release: Release) -> None:
         while True:

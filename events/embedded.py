@@ -130,7 +130,7 @@ class EmbeddedServer:
                 delay_s = min(delay_s * 2, _RESTART_DELAY_MAX_S)
                 try:
                     await self._spawn()
-                except EmbeddedServerError as error:
+                except (EmbeddedServerError, OSError) as error:
                     _log.error("nats-server did not come up: %s", error)
                 else:
                     delay_s = _POLL_S

@@ -11,6 +11,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from support.node import IPLEDGER, Node, until
 
@@ -115,6 +116,16 @@ def test_sigkill_at_random_moments_under_load(node: Node) -> None:
 
     verified = node.ipledger("verify")
     assert verified.returncode == 0, verified.stdout + verified.stderr
+
+
+def test_a_second_node_leaves_the_first_ones_socket_alone(node: Node, tmp_path: Path) -> None:
+    node.apply(POOL)
+    other = [IPLEDGER, "up", "--data", str(tmp_path / "other"), "--socket", str(node.socket)]
+    other += ["--nats-port", "0", "--http", "0"]
+    second = subprocess.run(other, capture_output=True, text=True, check=False, timeout=30)
+    assert second.returncode == 1
+    assert f"socket {node.socket} is in use by another agent" in second.stderr
+    assert node.cni("ADD", "after").code == 0
 
 
 def test_data_of_a_running_node_is_not_taken_by_another(node: Node) -> None:
