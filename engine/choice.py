@@ -11,7 +11,7 @@ from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.selection import Selected
 from ipledger.events.addresses import format_ip, parse_ip
 from ipledger.events.facts import Address, Candidate, Verdict
-from ipledger.projections.allocations import Allocation
+from ipledger.projections.allocations import Allocation, Identity
 from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
 
@@ -92,23 +92,33 @@ def _first(
         if chosen is not None:
             decision.append(Candidate(name, ip_version, Verdict.NOT_REACHED))
             continue
-        verdict = passed_over(pool.spec, ip_version, command)
-        address = None
-        if verdict is None and static is not None:
-            if static in pool.taken:
-                return _taken(pool, static)
-            address = static if pool.can_take(static) else None
-            detail = f"{format_ip(ip_version, static)} is not an address it can give"
-            verdict = Candidate(name, ip_version, Verdict.NO_STATIC_IP, detail)
-        elif verdict is None:
-            address = pool.choose(identity)
-            detail = f"{len(pool.taken)} of {pool.total} addresses in use"
-            verdict = Candidate(name, ip_version, Verdict.EXHAUSTED, detail)
-        if address is not None:
-            chosen = pool, address
-            verdict = Candidate(name, ip_version, Verdict.CHOSEN)
-        decision.append(verdict)
+        offer = passed_over(pool.spec, ip_version, command) or _offer(pool, identity, static)
+        if isinstance(offer, Refusal):
+            return offer
+        if isinstance(offer, Candidate):
+            decision.append(offer)
+        else:
+            decision.append(Candidate(name, ip_version, Verdict.CHOSEN))
+            chosen = pool, offer
     return chosen
+
+
+def _offer(pool: Pool, identity: Identity, static: int | None) -> int | Candidate | Refusal:
+    """The address that a pool gives, or the verdict on one that has none to give."""
+    name, ip_version = pool.spec.name, pool.spec.ip_version
+    if static is None:
+        address = pool.choose(identity)
+        if address is not None:
+            return address
+        reserved = f", {pool.reserved_free} reserved" if pool.reserved_free else ""
+        detail = f"{len(pool.taken)} of {pool.total} addresses in use{reserved}"
+        return Candidate(name, ip_version, Verdict.EXHAUSTED, detail)
+    if static in pool.taken:
+        return _taken(pool, static)
+    if pool.can_take(static):
+        return static
+    detail = f"{format_ip(ip_version, static)} is not an address it can give"
+    return Candidate(name, ip_version, Verdict.NO_STATIC_IP, detail)
 
 
 def _address(pool: Pool, address: int) -> Address:
