@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ipledger.projections.rows import AllocationRow, PoolRow, SubnetRow
 
 
-def _pool_routes(row: PoolRow | SubnetRow) -> str:
+def _routes(row: PoolRow | SubnetRow) -> str:
     return _joined(f"{route.dst}={route.gw}" for route in row.routes)
 
 
@@ -67,7 +67,7 @@ SUBNET_COLUMNS = (
     Column("GATEWAY", attrgetter("gateway"), wide=True),
     Column("IPS", _joined_of("ips"), wide=True),
     Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
-    Column("ROUTES", _pool_routes, wide=True),
+    Column("ROUTES", _routes, wide=True),
 )
 
 POOL_COLUMNS = (
@@ -85,7 +85,7 @@ POOL_COLUMNS = (
     Column("GATEWAY", attrgetter("gateway"), wide=True),
     Column("IPS", _joined_of("ips"), wide=True),
     Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
-    Column("ROUTES", _pool_routes, wide=True),
+    Column("ROUTES", _routes, wide=True),
     Column("POD-AFFINITY", _selector("pod_affinity"), wide=True),
     Column("NAMESPACES", _joined_of("namespace_name"), wide=True),
     Column("NAMESPACE-AFFINITY", _selector("namespace_affinity"), wide=True),

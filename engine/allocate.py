@@ -7,7 +7,7 @@ from ipledger.engine.choice import choose, still_candidates
 from ipledger.engine.commands import Allocate
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.routes import routes_of
-from ipledger.engine.selection import select
+from ipledger.engine.selection import Selected, select
 from ipledger.events.clock import format_time
 from ipledger.events.types import (
     AddressesAllocated,
@@ -39,11 +39,14 @@ def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] 
     held = state.allocations.of((command.pod.uid, command.interface))
     if held is not None:
         return _again(held, command)
+    selected = select(state, command)
+    if isinstance(selected, Refusal):
+        return selected
     place = place_of(command.owner, command.pod)
     kept = state.allocations.in_place(place, command.interface) if place else None
     if kept is not None:
-        return _in_place(state, command, kept, now)
-    return _new(state, command, now)
+        return _in_place(state, command, selected, kept, now)
+    return _new(state, command, selected, now)
 
 
 def refused(state: State, command: Allocate, refusal: Refusal) -> tuple[AnyEvent, ...]:
@@ -88,12 +91,9 @@ def _again(held: Allocation, command: Allocate) -> tuple[AnyEvent, ...] | Refusa
 
 
 def _in_place(
-    state: State, command: Allocate, kept: Allocation, now: int
+    state: State, command: Allocate, selected: Selected, kept: Allocation, now: int
 ) -> tuple[AnyEvent, ...] | Refusal:
     """The next pod in a place gets its addresses, on any node, while their pools serve it."""
-    selected = select(state, command)
-    if isinstance(selected, Refusal):
-        return selected
     if still_candidates(state, command, selected, kept):
         return (
             AllocationRebound(
@@ -104,7 +104,7 @@ def _in_place(
                 traceparent=command.traceparent,
             ),
         )
-    fresh = _new(state, command, now)
+    fresh = _new(state, command, selected, now)
     if isinstance(fresh, Refusal):
         return fresh
     released = AddressesReleased(
@@ -113,10 +113,9 @@ def _in_place(
     return (released, *fresh)
 
 
-def _new(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] | Refusal:
-    selected = select(state, command)
-    if isinstance(selected, Refusal):
-        return selected
+def _new(
+    state: State, command: Allocate, selected: Selected, now: int
+) -> tuple[AnyEvent, ...] | Refusal:
     routes = command.annotations.get(pod_annotations.ROUTES)
     by_pod = pod_annotations.routes(routes) if routes is not None else ()
     if isinstance(by_pod, Refusal):

@@ -15,10 +15,10 @@ from ipledger.events.types import (
     ApplicationUpdated,
     ReleaseReason,
 )
-from ipledger.projections.fixed import ApplicationKey, exists, key_of, place_of
+from ipledger.projections.fixed import MACHINES, ApplicationKey, exists, key_of, place_of
 from ipledger.projections.state import State
 
-KINDS = ("StatefulSet", "VirtualMachine", "VirtualMachineInstance")
+KINDS = ("StatefulSet", *MACHINES)
 """The kinds that keep addresses."""
 
 

@@ -43,7 +43,6 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
-from ipledger.events.facts import Application, PoolSpec, ReservationSpec
 
 _ATTEMPT_TIMEOUT_FIRST_S = 1.0
 _ATTEMPT_TIMEOUT_MAX_S = 5.0
@@ -99,10 +98,6 @@ class EngineClient:
         """Create or change what a manifest describes."""
         return await self._admin(_APPLY_VERBS[type(command)], command, Applied)
 
-    async def apply_pool(self, spec: PoolSpec) -> Applied:
-        """Create or change a pool."""
-        return await self.apply(ApplyPool(pool=spec))
-
     async def delete_pool(self, name: str) -> Applied:
         """Delete a pool."""
         return await self._admin("delete-pool", DeletePool(name=name), Applied)
@@ -110,10 +105,6 @@ class EngineClient:
     async def delete_subnet(self, name: str) -> Applied:
         """Delete a subnet."""
         return await self._admin("delete-subnet", DeleteSubnet(name=name), Applied)
-
-    async def apply_reservation(self, spec: ReservationSpec) -> Applied:
-        """Create or change a reservation."""
-        return await self.apply(ApplyReservation(reservation=spec))
 
     async def delete_reservation(self, name: str) -> Applied:
         """Delete a reservation."""
@@ -123,10 +114,6 @@ class EngineClient:
         """What these commands would do, one after another. Nothing is changed."""
         subject = names.query(self.realm, "check")
         return (await self._ask(subject, queries.Check(commands=commands), Checked)).forecasts
-
-    async def apply_application(self, application: Application) -> Applied:
-        """Tell of a workload whose pods keep their addresses."""
-        return await self.apply(ApplyApplication(application=application))
 
     async def delete_application(self, kind: str, namespace: str, name: str) -> Applied:
         """Tell that a workload is gone."""

@@ -130,9 +130,6 @@ class DeleteReservation(Command, frozen=True):
     name: Name
 
 
-"""A command that a manifest stands for."""
-
-
 class ApplyApplication(Command, frozen=True, tag=True):
     """A workload whose pods keep their addresses is like this now."""
 
@@ -148,6 +145,7 @@ class DeleteApplication(Command, frozen=True):
 
 
 AnyApply: TypeAlias = ApplyPool | ApplySubnet | ApplyReservation | ApplyApplication
+"""A command that a manifest stands for."""
 
 AnyCommand: TypeAlias = (
     Allocate

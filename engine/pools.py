@@ -16,10 +16,7 @@ from ipledger.projections.state import State
 
 def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refusal:
     """Create a pool, change it, or find that it is so already; refuse what breaks a rule."""
-    spec = checked(command.pool)
-    if isinstance(spec, Refusal):
-        return spec
-    spec = checked(inherited(state, spec))
+    spec = checked(inherited(state, command.pool))
     if isinstance(spec, Refusal):
         return spec
     existing = state.pools.get(spec.name)

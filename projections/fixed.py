@@ -12,7 +12,8 @@ from typing import NamedTuple
 from ipledger.events.facts import Application, Owner, Pod
 
 _ORDINAL = re.compile(r".*-(?P<ordinal>[0-9]+)")
-_MACHINES = ("VirtualMachine", "VirtualMachineInstance")
+MACHINES = ("VirtualMachine", "VirtualMachineInstance")
+"""A virtual machine, and its running instance."""
 
 
 class ApplicationKey(NamedTuple):
@@ -32,7 +33,7 @@ class Place(NamedTuple):
 
 def key_of(application: Application) -> ApplicationKey:
     """The key of an application."""
-    kind = _MACHINES[0] if application.kind in _MACHINES else application.kind
+    kind = MACHINES[0] if application.kind in MACHINES else application.kind
     return ApplicationKey(kind, application.namespace, application.name)
 
 
@@ -46,8 +47,8 @@ def place_of(owner: Owner | None, pod: Pod) -> Place | None:
     group = owner.api_version.partition("/")[0]
     if (group, owner.kind) == ("apps", "StatefulSet"):
         return Place(ApplicationKey(owner.kind, pod.namespace, owner.name), pod.name)
-    if group == "kubevirt.io" and owner.kind in _MACHINES:
-        return Place(ApplicationKey(_MACHINES[0], pod.namespace, owner.name), owner.name)
+    if group == "kubevirt.io" and owner.kind in MACHINES:
+        return Place(ApplicationKey(MACHINES[0], pod.namespace, owner.name), owner.name)
     return None
 
 
@@ -55,7 +56,7 @@ def exists(place: Place, application: Application | None) -> bool:
     """Whether the place is there, if its application is like this. Gone ones have no places."""
     if application is None:
         return False
-    if place.application.kind in _MACHINES:
+    if place.application.kind in MACHINES:
         return True
     match = _ORDINAL.fullmatch(place.name)
     if match is None:

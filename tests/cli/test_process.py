@@ -13,6 +13,7 @@ import msgspec
 from support.terminal import MANIFESTS, Cli
 
 from ipledger.engine.client import EngineClient
+from ipledger.engine.commands import ApplyPool
 from ipledger.events.facts import PoolSpec
 
 IPLEDGER = str(Path(sys.executable).with_name("ipledger"))
@@ -81,7 +82,7 @@ async def test_follow_prints_each_event_as_it_comes_and_ends_quietly(
     process = await start("log", "--follow", "-o", "jsonl")
     assert process.stdout is not None
     first = await asyncio.wait_for(process.stdout.readline(), DEADLINE_S)
-    await engine.apply_pool(PoolSpec("late", 4, "10.6.0.0/16"))
+    await engine.apply(ApplyPool(pool=PoolSpec("late", 4, "10.6.0.0/16")))
     second = await asyncio.wait_for(process.stdout.readline(), DEADLINE_S)
     process.send_signal(signal.SIGINT)
     stdout, stderr, code = await finish(process)

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import nats
 
 from ipledger.engine.client import EngineClient
+from ipledger.engine.commands import ApplyPool
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.rows import AllocationRow, PoolRow
@@ -139,7 +140,7 @@ class Node:
 
         async def apply(client: EngineClient) -> None:
             for pool in pools:
-                await client.apply_pool(pool)
+                await client.apply(ApplyPool(pool=pool))
 
         self.ask(apply)
 
