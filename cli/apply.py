@@ -86,7 +86,7 @@ async def _applied(
         except RefusedError as error:
             yield _failed(manifest.refused(error.refusal.field, error.refusal.message))
         else:
-            yield Outcome(manifest.kind, manifest.spec.name, applied.outcome)
+            yield Outcome(manifest.kind, manifest.name, applied.outcome)
 
 
 async def _forecast(
@@ -112,7 +112,7 @@ def _foretold(manifest: Manifest, forecast: Forecast) -> Outcome:
         return _failed(manifest.refused(refusal.field, refusal.message))
     return Outcome(
         manifest.kind,
-        manifest.spec.name,
+        manifest.name,
         forecast.outcome,
         dry_run=True,
         changes=forecast.changes,

@@ -12,10 +12,17 @@ from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import emit
 
 _APPLICATIONS = {
-    **dict.fromkeys(("statefulset", "statefulsets", "sts"), "StatefulSet"),
-    **dict.fromkeys(("virtualmachine", "virtualmachines", "vm", "vms"), "VirtualMachine"),
+    **dict.fromkeys(("deployment", "deployments", "deploy"), ("apps/v1", "Deployment")),
+    **dict.fromkeys(("statefulset", "statefulsets", "sts"), ("apps/v1", "StatefulSet")),
+    **dict.fromkeys(("daemonset", "daemonsets", "ds"), ("apps/v1", "DaemonSet")),
+    **dict.fromkeys(("replicaset", "replicasets", "rs"), ("apps/v1", "ReplicaSet")),
+    **dict.fromkeys(("job", "jobs"), ("batch/v1", "Job")),
+    **dict.fromkeys(("cronjob", "cronjobs", "cj"), ("batch/v1", "CronJob")),
+    **dict.fromkeys(
+        ("virtualmachine", "virtualmachines", "vm", "vms"), ("kubevirt.io/v1", "VirtualMachine")
+    ),
 }
-
+"""The apiVersion and kind of each workload, by what kubectl calls it."""
 
 _SHORT = {Kind.POOLS: "ippool", Kind.SUBNETS: "subnet", Kind.RESERVATIONS: "reservedip"}
 
@@ -28,13 +35,15 @@ async def delete(
     namespace: Annotated[str, Parameter(name=("--namespace", "-n"))] = "default",
     connection: Connection = DEFAULT,
 ) -> None:
-    """Delete a pool or subnet that is not in use, a reservation, or an application with its holds.
+    """Delete a pool or subnet that is not in use, a reservation, or an application.
+
+    With an application goes what is held for it, and its auto pools unless they are to be kept.
 
     Parameters
     ----------
     kind
-        `pool`, `subnet`, `reservation`, `statefulset` or `virtualmachine`, or another spelling of
-        these: ippool, SpiderIPPool, SpiderSubnet, SpiderReservedIP, sts, vm.
+        `pool`, `subnet`, `reservation`, or a kind of workload such as `deployment`, in any spelling
+        that kubectl takes: ippool, SpiderIPPool, SpiderSubnet, SpiderReservedIP, sts, vm.
     name
         Its name.
     namespace
@@ -42,9 +51,7 @@ async def delete(
     """
     application = _APPLICATIONS.get(kind.lower())
     if application is not None:
-        async with engine_client(connection) as client:
-            await client.delete_application(application, namespace, name)
-        emit(f"{application.lower()}/{name} deleted")
+        await _delete_application(*application, namespace, name, connection)
         return
     what = parse_kind(kind)
     if what is Kind.ALLOCATIONS:
@@ -57,3 +64,14 @@ async def delete(
         else:
             await client.delete_reservation(name)
     emit(f"{_SHORT[what]}/{name} deleted")
+
+
+async def _delete_application(
+    api_version: str, kind: str, namespace: str, name: str, connection: Connection
+) -> None:
+    from ipledger.engine.commands import DeleteApplication
+
+    command = DeleteApplication(api_version=api_version, kind=kind, namespace=namespace, name=name)
+    async with engine_client(connection) as client:
+        await client.delete_application(command)
+    emit(f"{kind.lower()}/{name} deleted")

@@ -16,6 +16,7 @@ from ipledger.events.types import (
     LeadershipTaken,
     PoolCreated,
     PoolDeleted,
+    PoolTerminating,
     PoolUpdated,
     ReservationCreated,
     ReservationDeleted,
@@ -37,7 +38,7 @@ def summary(event: AnyEvent) -> str:
             return f"{event.subnet.name} {event.subnet.subnet} {','.join(event.subnet.ips)}"
         case ReservationCreated() | ReservationUpdated():
             return f"{event.reservation.name} {','.join(event.reservation.ips)}"
-        case PoolDeleted() | SubnetDeleted() | ReservationDeleted():
+        case PoolDeleted() | PoolTerminating() | SubnetDeleted() | ReservationDeleted():
             return event.name
         case ApplicationCreated() | ApplicationUpdated():
             workload = event.application

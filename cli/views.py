@@ -41,6 +41,12 @@ def _pod(row: AllocationRow) -> str:
     return f"{row.namespace}/{row.pod}" if row.namespace else row.pod
 
 
+def _application(row: PoolRow) -> str:
+    """Whom an auto pool is for: `Deployment shop/web eth0`."""
+    auto = row.auto
+    return f"{auto.owner.kind} {auto.namespace}/{auto.owner.name} {auto.interface}" if auto else ""
+
+
 def _pools(row: AllocationRow) -> str:
     return _joined(held.pool for held in row.addresses)
 
@@ -92,6 +98,8 @@ POOL_COLUMNS = (
     Column("NODES", _joined_of("node_name"), wide=True),
     Column("NODE-AFFINITY", _selector("node_affinity"), wide=True),
     Column("NETWORKS", _joined_of("multus_name"), wide=True),
+    Column("APPLICATION", _application, wide=True),
+    Column("TERMINATING", attrgetter("terminating"), wide=True),
 )
 
 RESERVATION_COLUMNS = (

@@ -32,6 +32,11 @@ CODE_OF: dict[Reason, int] = {
     Reason.OTHER_NODE: 106,
     Reason.BAD_REQUEST: 107,
     Reason.ADDRESS_IN_USE: 108,
+    Reason.SUBNET_UNKNOWN: 109,
+    Reason.SUBNET_EXHAUSTED: 110,
+    Reason.AUTO_POOLS_DISABLED: 111,
+    Reason.NO_CONTROLLER: 112,
+    Reason.REPLICAS_UNKNOWN: 113,
 }
 """The refusals that an ADD can meet."""
 

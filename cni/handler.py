@@ -101,6 +101,8 @@ class CniHandler:
             default_ipv6_pools=ipam.default_ipv6_ippool,
             clean_gateway=ipam.clean_gateway,
             owner=inputs.owner,
+            replicas=inputs.replicas,
+            auto_pools=ipam.auto_pools,
             labels=inputs.labels,
             annotations=inputs.annotations,
             namespace_labels=inputs.namespace_labels,

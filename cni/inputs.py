@@ -14,6 +14,7 @@ import msgspec
 
 from ipledger.cni.body import decode_body, invalid
 from ipledger.cni.multus import DEFAULT_NETWORK, NETWORKS, is_network_name, network_of
+from ipledger.engine.commands import Replicas
 from ipledger.events.facts import Owner
 
 _ANNOTATIONS_READ = ("ipam.spidernet.io/", "ipledger.io/", NETWORKS, DEFAULT_NETWORK)
@@ -30,6 +31,7 @@ _Strings: TypeAlias = dict[str, str] | tuple[_Pair, ...] | None
 
 class _CniArgs(msgspec.Struct, frozen=True, rename="camel"):
     owner: Owner | None = None
+    replicas: Replicas | None = None
     labels: _Strings = None
     annotations: _Strings = None
     namespace_labels: _Strings = None
@@ -61,6 +63,7 @@ class PodInputs(msgspec.Struct, frozen=True):
     """
 
     owner: Owner | None = None
+    replicas: int | None = None
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     namespace_labels: dict[str, str] = {}
@@ -80,6 +83,7 @@ def read_inputs(body: bytes, interface: str, namespace: str) -> PodInputs:
     annotations = _read_by_engine({**_strings(args.annotations), **(runtime.annotations or {})})
     return PodInputs(
         owner=args.owner,
+        replicas=args.replicas,
         labels=_strings(args.labels),
         annotations=annotations,
         namespace_labels=_strings(args.namespace_labels),

@@ -34,6 +34,7 @@ class IpamConfig(msgspec.Struct, frozen=True):
     default_ipv4_ippool: tuple[str, ...] = ()
     default_ipv6_ippool: tuple[str, ...] = ()
     clean_gateway: bool = False
+    auto_pools: bool = True
 
 
 class _PrevAddress(msgspec.Struct, frozen=True):

@@ -6,12 +6,13 @@ from ipledger.engine import pod_annotations
 from ipledger.engine.choice import choose, still_candidates
 from ipledger.engine.commands import Allocate
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.release import released
 from ipledger.engine.routes import routes_of
 from ipledger.engine.selection import Selected, select
+from ipledger.events.addresses import parse_ip
 from ipledger.events.clock import format_time
 from ipledger.events.types import (
     AddressesAllocated,
-    AddressesReleased,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
@@ -39,11 +40,11 @@ def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] 
     held = state.allocations.of((command.pod.uid, command.interface))
     if held is not None:
         return _again(held, command)
-    selected = select(state, command)
-    if isinstance(selected, Refusal):
-        return selected
     place = place_of(command.owner, command.pod)
     kept = state.allocations.in_place(place, command.interface) if place else None
+    selected = select(state, command, kept)
+    if isinstance(selected, Refusal):
+        return selected
     if kept is not None:
         return _in_place(state, command, selected, kept, now)
     return _new(state, command, selected, now)
@@ -104,13 +105,22 @@ def _in_place(
                 traceparent=command.traceparent,
             ),
         )
-    fresh = _new(state, command, selected, now)
+    fresh = _new(state, command, _without(state, selected, kept), now)
     if isinstance(fresh, Refusal):
         return fresh
-    released = AddressesReleased(
-        allocation=kept.id, sandbox=kept.sandbox, reason=ReleaseReason.POOL_CHANGED
-    )
-    return (released, *fresh)
+    return (*released(state, kept, ReleaseReason.POOL_CHANGED), *fresh)
+
+
+def _without(state: State, selected: Selected, kept: Allocation) -> Selected:
+    """The candidates as they are once an allocation has given its addresses back."""
+    drafts = dict(selected.drafts)
+    for address in kept.addresses:
+        pool = drafts.get(address.pool) or state.pools[address.pool]
+        draft = pool.drafted(pool.spec, state.reserved[pool.spec.ip_version])
+        draft.taken = dict(draft.taken)
+        draft.give_back(parse_ip(address.ip)[1], kept.identity)
+        drafts[address.pool] = draft
+    return selected._replace(drafts=drafts)
 
 
 def _new(
@@ -124,6 +134,7 @@ def _new(
     if isinstance(choice, Refusal):
         return choice
     return (
+        *selected.events,
         AddressesAllocated(
             allocation=f"a{state.allocated_ever + 1}",
             pod=command.pod,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ipledger.engine import pod_annotations
@@ -35,7 +36,8 @@ def choose(state: State, command: Allocate, selected: Selected) -> Choice | Refu
     chosen: list[tuple[Pool, int]] = []
     short: list[int] = []
     for ip_version, names in selected.pools:
-        found = _first(state, command, ip_version, names, asked.pop(ip_version, None), decision)
+        candidates = [selected.drafts.get(name) or state.pools[name] for name in names]
+        found = _first(candidates, command, ip_version, asked.pop(ip_version, None), decision)
         if isinstance(found, Refusal):
             return found
         if found is None:
@@ -56,7 +58,7 @@ def still_candidates(state: State, command: Allocate, selected: Selected, held: 
         name
         for ip_version, names in selected.pools
         for name in names
-        if passed_over(state.pools[name].spec, ip_version, command) is None
+        if name in state.pools and passed_over(state.pools[name], ip_version, command) is None
     }
     families = {ip_version for ip_version, _ in selected.pools}
     asked = _asked(command)
@@ -77,22 +79,21 @@ def _by_version(held: Allocation) -> dict[int, int]:
 
 
 def _first(
-    state: State,
+    pools: Sequence[Pool],
     command: Allocate,
     ip_version: int,
-    names: tuple[str, ...],
     static: int | None,
     decision: list[Candidate],
 ) -> tuple[Pool, int] | Refusal | None:
     """The first pool that may serve and has an address; each pool's verdict goes to `decision`."""
     identity = (command.pod.uid, command.interface)
     chosen: tuple[Pool, int] | None = None
-    for name in names:
-        pool = state.pools[name]
+    for pool in pools:
+        name = pool.spec.name
         if chosen is not None:
             decision.append(Candidate(name, ip_version, Verdict.NOT_REACHED))
             continue
-        offer = passed_over(pool.spec, ip_version, command) or _offer(pool, identity, static)
+        offer = passed_over(pool, ip_version, command) or _offer(pool, identity, static)
         if isinstance(offer, Refusal):
             return offer
         if isinstance(offer, Candidate):

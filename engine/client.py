@@ -115,9 +115,8 @@ class EngineClient:
         subject = names.query(self.realm, "check")
         return (await self._ask(subject, queries.Check(commands=commands), Checked)).forecasts
 
-    async def delete_application(self, kind: str, namespace: str, name: str) -> Applied:
+    async def delete_application(self, command: DeleteApplication) -> Applied:
         """Tell that a workload is gone."""
-        command = DeleteApplication(kind=kind, namespace=namespace, name=name)
         return await self._admin("delete-application", command, Applied)
 
     async def release_allocation(self, command: ReleaseAllocation) -> Released:

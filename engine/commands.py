@@ -30,6 +30,9 @@ TraceParent: TypeAlias = Annotated[
 ]
 """A W3C trace context `traceparent`, or ''."""
 
+Replicas: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+"""How many pods a controller wants: what Kubernetes' int32 may be."""
+
 _Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
@@ -44,7 +47,9 @@ class Allocate(Command, frozen=True):
 
     `default_*_pools` are the pools named in the CNI configuration. `network_name` is the
     `namespace/name` of the interface's NetworkAttachmentDefinition, '' where there is none.
-    `asked` is when the agent was asked, in microseconds since the Unix epoch by its clock.
+    `replicas` is how many pods the owner wants, None where nobody says. `auto_pools` is false where
+    pools of subnets may not be asked for. `asked` is when the agent was asked, in microseconds
+    since the Unix epoch by its clock.
     """
 
     pod: Pod
@@ -56,6 +61,8 @@ class Allocate(Command, frozen=True):
     default_ipv6_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv6Pools")
     clean_gateway: bool = False
     owner: Owner | None = None
+    replicas: Replicas | None = None
+    auto_pools: bool = True
     labels: dict[str, str] = {}
     annotations: dict[str, str] = {}
     namespace_labels: dict[str, str] = {}
@@ -91,10 +98,12 @@ class ReleaseAllocation(Command, frozen=True):
 class ApplyPool(Command, frozen=True, tag=True):
     """Make a pool be like this: create it, change it, or find it so already.
 
-    An `ip_version` of 0 in the specification means: derive it from the subnet.
+    An `ip_version` of 0 in the specification means: derive it from the subnet. `reclaim` changes
+    whether an auto pool goes with its application; of other pools it says nothing.
     """
 
     pool: PoolSpec
+    reclaim: bool | None = None
 
 
 class DeletePool(Command, frozen=True):
@@ -131,17 +140,19 @@ class DeleteReservation(Command, frozen=True):
 
 
 class ApplyApplication(Command, frozen=True, tag=True):
-    """A workload whose pods keep their addresses is like this now."""
+    """A workload whose pods keep their addresses, or have auto pools, is like this now."""
 
     application: Application
 
 
 class DeleteApplication(Command, frozen=True):
-    """A workload is gone."""
+    """A workload is gone; with `uid`, only if it is still known with that one."""
 
+    api_version: Name
     kind: Name
     namespace: str
     name: Name
+    uid: str = ""
 
 
 AnyApply: TypeAlias = ApplyPool | ApplySubnet | ApplyReservation | ApplyApplication

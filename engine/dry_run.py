@@ -12,19 +12,22 @@ from ipledger.engine.answers import Change, Forecast
 from ipledger.engine.commands import AnyApply
 from ipledger.engine.commit_loop import OUTCOMES
 from ipledger.engine.decide import decide
-from ipledger.events.facts import Fact
+from ipledger.events.facts import Fact, PoolSpec
 from ipledger.events.types import (
+    AddressesReleased,
     AnyEvent,
     ApplicationCreated,
     ApplicationUpdated,
     PoolCreated,
+    PoolDeleted,
+    PoolTerminating,
     PoolUpdated,
     ReservationCreated,
     ReservationUpdated,
     SubnetCreated,
     SubnetUpdated,
 )
-from ipledger.projections.fixed import key_of
+from ipledger.projections.applications import key_of
 from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
 
@@ -34,11 +37,7 @@ def check(state: State, commands: Iterable[AnyApply]) -> tuple[Forecast, ...]:
 
     The draft is the state with resources of its own; all else is shared and read.
     """
-    draft = copy.copy(state)
-    draft.pools = dict(state.pools)
-    draft.reservations = dict(state.reservations)
-    draft.subnets = dict(state.subnets)
-    draft.applications = dict(state.applications)
+    draft = state.draft()
     return tuple(_forecast(draft, command) for command in commands)
 
 
@@ -48,8 +47,8 @@ def _forecast(draft: State, command: AnyApply) -> Forecast:
         return Forecast(refusal=refusal)
     if not events:
         return Forecast(OUTCOMES[type(None)])
-    event = events[0]  # what follows is what it lets go
-    return Forecast(OUTCOMES[type(event)], _draw(draft, event))
+    changes, *_ = [_draw(draft, event) for event in events]  # the first is what was asked for
+    return Forecast(OUTCOMES[type(events[0])], changes)
 
 
 def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
@@ -57,11 +56,18 @@ def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
     match event:
         case PoolCreated() | PoolUpdated():
             before = draft.pools.get(event.pool.name)
-            drawn = draft.pools[event.pool.name] = Pool(event.pool)
-            if before is None:
-                return ()
-            drawn.taken = before.taken
-            return _changes(before.spec, event.pool)
+            _put(draft, event.pool, before)
+            return _changes(before.spec, event.pool) if before else ()
+        case PoolTerminating():
+            pool = draft.pools[event.name] = copy.copy(draft.pools[event.name])
+            pool.terminating = True
+            draft.directory.terminate(pool.spec)
+            return ()
+        case PoolDeleted():
+            draft.directory.leave(draft.pools.pop(event.name).spec)
+            return ()
+        case AddressesReleased():
+            return ()
         case ReservationCreated() | ReservationUpdated():
             name = event.reservation.name
             old = draft.reservations.get(name)
@@ -78,6 +84,12 @@ def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
             return _changes(known, event.application) if known else ()
         case _:
             raise AssertionError(f"applying a resource made an {type(event).__name__}")
+
+
+def _put(draft: State, spec: PoolSpec, before: Pool | None) -> None:
+    reserved = draft.reserved[spec.ip_version]
+    draft.pools[spec.name] = before.drafted(spec, reserved) if before else Pool(spec, reserved)
+    draft.directory.enter(spec, before.spec if before else None)
 
 
 def _changes(before: Fact, after: Fact) -> tuple[Change, ...]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from ipledger.engine.commands import Allocate
 from ipledger.engine.selectors import matches
-from ipledger.events.facts import Candidate, PoolSpec, Verdict
+from ipledger.events.facts import AutoPool, Candidate, PoolSpec, Verdict
+from ipledger.projections.applications import key_of_owner
+from ipledger.projections.pool import Pool
 
 
-def passed_over(spec: PoolSpec, ip_version: int, command: Allocate) -> Candidate | None:
+def passed_over(pool: Pool, ip_version: int, command: Allocate) -> Candidate | None:
     """The verdict on a pool that may not serve this request, None on one that may.
 
-    The first failing test is told: version, disabled, node, namespace, pod, network. A list of
-    names takes the place of the selector beside it.
+    The first failing test is told: terminating, version, disabled, node, namespace, pod, network.
+    A list of names takes the place of the selector beside it.
     """
+    spec = pool.spec
     for verdict, detail in (
+        (Verdict.TERMINATING, "it goes with its last address" if pool.terminating else ""),
         _version(spec, ip_version),
         (Verdict.DISABLED, "spec.disable is true" if spec.disable else ""),
         (Verdict.NODE_MISMATCH, _node(spec, command)),
@@ -68,9 +72,20 @@ def _namespace(spec: PoolSpec, command: Allocate) -> str:
 
 
 def _pod(spec: PoolSpec, command: Allocate) -> str:
+    if spec.auto is not None:
+        return _application(spec.auto, command)
     if spec.pod_affinity and not matches(spec.pod_affinity, command.labels):
         return f"pod {command.pod} does not match spec.podAffinity"
     return ""
+
+
+def _application(auto: AutoPool, command: Allocate) -> str:
+    """An auto pool serves the pods of its application, whatever their labels."""
+    key = key_of_owner(auto.owner, auto.namespace)
+    owner = command.owner
+    if owner is not None and key_of_owner(owner, command.pod.namespace) == key:
+        return ""
+    return f"it is the auto pool of {key}"
 
 
 def _network(spec: PoolSpec, command: Allocate) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import msgspec
 from netaddr import AddrFormatError, IPNetwork
@@ -13,8 +14,6 @@ from ipledger.events.facts import Route
 
 IPPOOLS = "ipam.spidernet.io/ippools"
 IPPOOL = "ipam.spidernet.io/ippool"
-SUBNETS = "ipam.spidernet.io/subnets"
-SUBNET = "ipam.spidernet.io/subnet"
 ROUTES = "ipam.spidernet.io/routes"
 DEFAULT_POOLS = {
     4: "ipam.spidernet.io/default-ipv4-ippool",
@@ -120,9 +119,18 @@ def static_ips(text: str, interface: str) -> dict[int, int] | Refusal:
     return found
 
 
-def unsupported(annotations: dict[str, Any]) -> Refusal | None:
-    """A refusal where pools are asked of a subnet, which this release does not do."""
-    for key in (SUBNETS, SUBNET):
-        if key in annotations:
-            return wrong(key, annotations[key], "cannot be used: auto pools are not enabled")
+def fault(annotations: Mapping[str, str]) -> Refusal | None:
+    """What is wrong with the annotations of a pod, as far as it shows without its interfaces."""
+    for key, check in _CHECKS.items():
+        found = check(annotations[key]) if key in annotations else None
+        if isinstance(found, Refusal):
+            return found
     return None
+
+
+_CHECKS: dict[str, Callable[[str], object]] = {
+    IPPOOLS: interface_pools,
+    IPPOOL: lambda text: read(IPPOOL, text, PoolNames),
+    ROUTES: routes,
+    STATIC_IP: lambda text: static_ips(text, _FIRST_INTERFACE),
+}

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+import msgspec
+
+from ipledger.engine.auto_pools import ended
 from ipledger.engine.commands import ApplyPool, DeletePool
 from ipledger.engine.pool_checks import checked
-from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.refusals import Reason, Refusal, invalid
 from ipledger.engine.subnets import inherited, outside_subnet
 from ipledger.events.addresses import format_ip
-from ipledger.events.facts import PoolSpec
+from ipledger.events.facts import AutoPool, PoolSpec
 from ipledger.events.types import AnyEvent, PoolCreated, PoolDeleted, PoolUpdated
+from ipledger.projections.directory import auto_key
 from ipledger.projections.pool import Pool
-from ipledger.projections.ranges import Interval, Intervals, contains, network, overlap, usable
+from ipledger.projections.ranges import (
+    Intervals,
+    contains,
+    network,
+    overlap,
+    texts_of,
+    usable,
+)
 from ipledger.projections.state import State
 
 
 def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refusal:
     """Create a pool, change it, or find that it is so already; refuse what breaks a rule."""
-    spec = checked(inherited(state, command.pool))
+    existing = state.pools.get(command.pool.name)
+    asked = _beside_auto(existing, command)
+    if isinstance(asked, Refusal):
+        return asked
+    spec = checked(inherited(state, asked))
     if isinstance(spec, Refusal):
         return spec
-    existing = state.pools.get(spec.name)
     if existing is not None and existing.spec == spec:
         return ()
     refusal = (
@@ -27,7 +41,9 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
     ) or (_overlaps(state, spec) or outside_subnet(state, spec))
     if refusal is not None:
         return refusal
-    return (PoolUpdated(pool=spec),) if existing else (PoolCreated(pool=spec),)
+    if existing is None:
+        return (PoolCreated(pool=spec),)
+    return (PoolUpdated(pool=spec), *_reclaimed(state, spec))
 
 
 def delete_pool(state: State, command: DeletePool) -> tuple[AnyEvent, ...] | Refusal:
@@ -40,6 +56,42 @@ def delete_pool(state: State, command: DeletePool) -> tuple[AnyEvent, ...] | Ref
         message = f"pool {command.name!r} cannot be deleted: {len(pool.taken)} addresses in use"
         return Refusal(Reason.POOL_IN_USE, message, "name", command.name)
     return (PoolDeleted(name=command.name),)
+
+
+def _beside_auto(existing: Pool | None, command: ApplyPool) -> PoolSpec | Refusal:
+    """The specification as asked, with what only the engine sets, or what may not be asked."""
+    asked, auto = command.pool, existing.spec.auto if existing else None
+    if asked.auto not in (None, auto):
+        return invalid("spec.auto", asked.auto, "is the engine's to set")
+    if existing is None:
+        return asked
+    if existing.terminating:
+        message = f"pool {asked.name!r} is terminating and cannot be changed"
+        return Refusal(Reason.POOL_TERMINATING, message, "metadata.name", asked.name)
+    return asked if auto is None else _of_auto(existing.spec, auto, command)
+
+
+def _of_auto(has: PoolSpec, auto: AutoPool, command: ApplyPool) -> PoolSpec | Refusal:
+    asked = command.pool
+    owner = f"{auto.owner.kind} {auto.namespace}/{auto.owner.name}"
+    if (asked.ips, asked.exclude_ips) != (has.ips, has.exclude_ips):
+        text = ",".join(asked.ips)
+        message = f"spec.ips: {text!r}: the addresses of an auto pool follow {owner}"
+        return Refusal(Reason.AUTO_POOL, message, "spec.ips", text)
+    if asked.pod_affinity is not None:
+        message = f"spec.podAffinity: {{}}: an auto pool serves {owner} alone"
+        return Refusal(Reason.AUTO_POOL, message, "spec.podAffinity", "{}")
+    if command.reclaim is not None:
+        auto = msgspec.structs.replace(auto, reclaim=command.reclaim)
+    return msgspec.structs.replace(asked, auto=auto)
+
+
+def _reclaimed(state: State, spec: PoolSpec) -> tuple[AnyEvent, ...]:
+    """The end of a pool that was kept for an application that is gone, and is so no longer."""
+    key = auto_key(spec)
+    if key is None or spec.auto is None or not spec.auto.reclaim:
+        return ()
+    return () if key.application in state.applications else ended(state, spec.name)
 
 
 def _immutable(pool: Pool, spec: PoolSpec) -> Refusal | None:
@@ -62,32 +114,32 @@ def _removes_held(pool: Pool, spec: PoolSpec) -> Refusal | None:
 
 
 def _overlaps(state: State, spec: PoolSpec) -> Refusal | None:
-    subnet, addresses = network(spec.subnet), usable(spec)
-    for other in state.pools.values():
-        if other.spec.name == spec.name or other.spec.ip_version != spec.ip_version:
-            continue
-        refusal = _overlaps_pool(spec, subnet, addresses, other)
+    addresses = usable(spec)
+    for prefix, names in state.directory.by_prefix.items():
+        if prefix != spec.subnet:
+            refusal = _overlaps_prefix(spec, prefix, names[0])
+        else:
+            others = (state.pools[name] for name in names if name != spec.name)
+            refusal = next(filter(None, (_shares(spec, addresses, pool) for pool in others)), None)
         if refusal is not None:
             return refusal
     return None
 
 
-def _overlaps_pool(
-    spec: PoolSpec, subnet: Interval, addresses: Intervals, other: Pool
-) -> Refusal | None:
-    if spec.subnet != other.spec.subnet:
-        if overlap((subnet,), (network(other.spec.subnet),)) is None:
-            return None
-        message = (
-            f"spec.subnet: {spec.subnet!r} overlaps with pool {other.spec.name!r}, "
-            f"whose subnet is {other.spec.subnet}"
-        )
-        return Refusal(Reason.POOL_OVERLAP, message, "spec.subnet", spec.subnet)
+def _overlaps_prefix(spec: PoolSpec, prefix: str, name: str) -> Refusal | None:
+    if (":" in prefix) != (":" in spec.subnet):
+        return None
+    if overlap((network(spec.subnet),), (network(prefix),)) is None:
+        return None
+    message = f"spec.subnet: {spec.subnet!r} overlaps with pool {name!r}, whose subnet is {prefix}"
+    return Refusal(Reason.POOL_OVERLAP, message, "spec.subnet", spec.subnet)
+
+
+def _shares(spec: PoolSpec, addresses: Intervals, other: Pool) -> Refusal | None:
     shared = overlap(addresses, other.usable)
     if shared is None:
         return None
-    first, last = (format_ip(spec.ip_version, address) for address in shared)
-    text = first if first == last else f"{first}-{last}"
+    [text] = texts_of((shared,), spec.ip_version)
     message = (
         f"spec.ips: {text!r} belongs to pool {other.spec.name!r} already "
         "(the addresses of a pool are spec.ips minus spec.excludeIPs)"

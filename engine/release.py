@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ipledger.engine.auto_pools import addresses_of, emptied, shed
 from ipledger.engine.commands import Release, ReleaseAllocation
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.types import (
@@ -11,6 +12,7 @@ from ipledger.events.types import (
     AttachmentDeleted,
     ReleaseReason,
 )
+from ipledger.projections.allocations import Allocation
 from ipledger.projections.fixed import exists, place_of
 from ipledger.projections.state import State
 
@@ -27,14 +29,7 @@ def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
                     allocation=held.id, sandbox=held.sandbox, traceparent=command.traceparent
                 ),
             )
-        return (
-            AddressesReleased(
-                allocation=held.id,
-                sandbox=held.sandbox,
-                reason=ReleaseReason.CNI_DEL,
-                traceparent=command.traceparent,
-            ),
-        )
+        return released(state, held, ReleaseReason.CNI_DEL, traceparent=command.traceparent)
     if held is None and command.fence and state.ended.ended_at(attachment, now) is None:
         return (
             AttachmentDeleted(
@@ -53,11 +48,19 @@ def release_allocation(state: State, command: ReleaseAllocation) -> tuple[AnyEve
     if command.sandbox and command.sandbox != held.sandbox:
         message = f"allocation {held.id} has sandbox {held.sandbox}, not {command.sandbox}"
         return Refusal(Reason.SANDBOX_CHANGED, message, "sandbox", command.sandbox)
-    return (
-        AddressesReleased(
-            allocation=held.id,
-            sandbox=held.sandbox,
-            reason=ReleaseReason.OPERATOR,
-            evidence=command.evidence,
-        ),
+    return released(state, held, ReleaseReason.OPERATOR, evidence=command.evidence)
+
+
+def released(
+    state: State, held: Allocation, reason: str, *, evidence: str = "", traceparent: str = ""
+) -> tuple[AnyEvent, ...]:
+    """An allocation's release, and what its pools do then: shrink, or go with their last one."""
+    leaving = addresses_of(held)
+    event = AddressesReleased(
+        allocation=held.id,
+        sandbox=held.sandbox,
+        reason=reason,
+        evidence=evidence,
+        traceparent=traceparent,
     )
+    return (event, *shed(state, leaving), *emptied(state, leaving))

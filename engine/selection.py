@@ -1,21 +1,25 @@
 """Which pools are candidates for an interface (DESIGN section 8; Spiderpool's six rules).
 
-The first rule that names any pool wins alone, for both families: annotations `ippools`, `ippool`,
-the namespace's defaults, the CNI configuration, and the pools that are defaults. A pool named
-literally must exist; a wildcard stands for the pools of its family that it matches, by name.
+The first rule that names any pool wins alone, for both families: annotations `subnets` and `subnet`
+(auto pools), `ippools`, `ippool`, the namespace's defaults, the CNI configuration, and the pools
+that are defaults. A pool named literally must exist; a wildcard stands for the pools of its family
+that it matches, by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
+from typing import NamedTuple, TypeAlias
 
 from ipledger.engine import pod_annotations
+from ipledger.engine.auto_selection import auto_candidates
 from ipledger.engine.commands import Allocate
 from ipledger.engine.filters import rank
 from ipledger.engine.pod_annotations import InterfacePools, PoolNames
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.projections.fixed import place_of
+from ipledger.events.types import AnyEvent
+from ipledger.projections.allocations import Allocation
+from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
 
 _WILDCARDS = frozenset("*?[")
@@ -31,6 +35,9 @@ class Named(NamedTuple):
     slot: int = NO_SLOT
 
 
+_Found: TypeAlias = Named | Refusal | None
+
+
 class Selected(NamedTuple):
     """Candidate pools of each family asked for, in the order they are tried."""
 
@@ -39,15 +46,23 @@ class Selected(NamedTuple):
     slot: int
     asked: dict[int, str]
     """What was asked for, by IP version, for a reader."""
+    events: tuple[AnyEvent, ...] = ()
+    """What must come true first: auto pools that are made or made larger."""
+    drafts: Mapping[str, Pool] = {}
+    """Pools as those events make them."""
 
 
-def select(state: State, command: Allocate) -> Selected | Refusal:
-    """The candidates for a request."""
-    unsupported = pod_annotations.unsupported(command.annotations)
-    if unsupported is not None:
-        return unsupported
+def select(state: State, command: Allocate, kept: Allocation | None) -> Selected | Refusal:
+    """The candidates for a request; `kept` is the allocation of the pod's place, if it has any."""
+    auto = auto_candidates(state, command, kept)
+    if isinstance(auto, Refusal):
+        return auto
+    if auto is not None:
+        pools = tuple((version, (name,)) for version, name in auto.pools.items())
+        clean = command.clean_gateway
+        return Selected(pools, clean, NO_SLOT, auto.subnets, auto.events, auto.drafts)
     for rule in _RULES:
-        named = rule(state, command)
+        named = rule(state, command, kept)
         if isinstance(named, Refusal):
             return named
         if named is not None:
@@ -59,7 +74,7 @@ def select(state: State, command: Allocate) -> Selected | Refusal:
     return Refusal(Reason.NO_POOL_SELECTED, message)
 
 
-def _by_interface(state: State, command: Allocate) -> Named | Refusal | None:
+def _by_interface(state: State, command: Allocate, kept: Allocation | None) -> _Found:
     text = command.annotations.get(pod_annotations.IPPOOLS)
     if text is None:
         return None
@@ -67,7 +82,7 @@ def _by_interface(state: State, command: Allocate) -> Named | Refusal | None:
     if isinstance(items, Refusal):
         return items
     if not items[0].interface:
-        return _unnamed(state, command, items)
+        return _unnamed(state, command, items, kept)
     for item in items:
         if item.interface == command.interface:
             return _of_item(item, command, NO_SLOT)
@@ -75,10 +90,10 @@ def _by_interface(state: State, command: Allocate) -> Named | Refusal | None:
     return pod_annotations.wrong(pod_annotations.IPPOOLS, text, what)
 
 
-def _unnamed(state: State, command: Allocate, items: tuple[InterfacePools, ...]) -> Named | Refusal:
+def _unnamed(
+    state: State, command: Allocate, items: tuple[InterfacePools, ...], kept: Allocation | None
+) -> Named | Refusal:
     """The item that the interface had before, else the first that no other one has claimed."""
-    place = place_of(command.owner, command.pod)
-    kept = state.allocations.in_place(place, command.interface) if place else None
     if kept is not None and 0 <= kept.slot < len(items):
         return _of_item(items[kept.slot], command, kept.slot)
     claimed = {allocation.slot for allocation in state.allocations.of_pod(command.pod.uid)}
@@ -96,7 +111,7 @@ def _of_item(item: InterfacePools, command: Allocate, slot: int) -> Named:
     return Named({4: item.ipv4, 6: item.ipv6}, {4: key, 6: key}, clean, slot)
 
 
-def _by_pod(state: State, command: Allocate) -> Named | Refusal | None:
+def _by_pod(state: State, command: Allocate, kept: Allocation | None) -> _Found:
     key = pod_annotations.IPPOOL
     text = command.annotations.get(key)
     if text is None:
@@ -107,7 +122,7 @@ def _by_pod(state: State, command: Allocate) -> Named | Refusal | None:
     return Named({4: names.ipv4, 6: names.ipv6}, {4: key, 6: key}, command.clean_gateway)
 
 
-def _by_namespace(state: State, command: Allocate) -> Named | Refusal | None:
+def _by_namespace(state: State, command: Allocate, kept: Allocation | None) -> _Found:
     pools: dict[int, tuple[str, ...]] = {}
     for ip_version, key in pod_annotations.DEFAULT_POOLS.items():
         text = command.namespace_annotations.get(key)
@@ -120,18 +135,18 @@ def _by_namespace(state: State, command: Allocate) -> Named | Refusal | None:
     return Named(pools, pod_annotations.DEFAULT_POOLS, command.clean_gateway)
 
 
-def _by_cni_configuration(state: State, command: Allocate) -> Named | None:
+def _by_cni_configuration(state: State, command: Allocate, kept: Allocation | None) -> _Found:
     pools = {4: command.default_ipv4_pools, 6: command.default_ipv6_pools}
     fields = {4: "default_ipv4_ippool", 6: "default_ipv6_ippool"}
     return Named(pools, fields, command.clean_gateway) if any(pools.values()) else None
 
 
-def _by_default(state: State, command: Allocate) -> Named | None:
-    pools = state.defaults
+def _by_default(state: State, command: Allocate, kept: Allocation | None) -> _Found:
+    pools = state.directory.defaults
     return Named(pools, {4: "", 6: ""}, command.clean_gateway) if any(pools.values()) else None
 
 
-_RULES: tuple[Callable[[State, Allocate], Named | Refusal | None], ...] = (
+_RULES: tuple[Callable[[State, Allocate, Allocation | None], _Found], ...] = (
     _by_interface,
     _by_pod,
     _by_namespace,
@@ -166,7 +181,7 @@ def _names(
             message = f"{field} names pool {pattern!r} twice"
             return Refusal(Reason.BAD_REQUEST, message, field, pattern)
         if not _WILDCARDS.isdisjoint(pattern):
-            names.update(dict.fromkeys(state.names[ip_version].matching(pattern)))
+            names.update(dict.fromkeys(state.directory.names[ip_version].matching(pattern)))
         elif pattern in state.pools:
             names[pattern] = None
         else:

@@ -9,11 +9,10 @@ import msgspec
 from ipledger.engine.commands import ApplySubnet, DeleteSubnet
 from ipledger.engine.pool_checks import checked
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.events.addresses import format_ip
 from ipledger.events.facts import PoolSpec, SubnetSpec
 from ipledger.events.types import AnyEvent, SubnetCreated, SubnetDeleted, SubnetUpdated
 from ipledger.projections.pool import Pool
-from ipledger.projections.ranges import Intervals, minus, network, overlap, usable
+from ipledger.projections.ranges import Intervals, merged, minus, network, overlap, texts_of, usable
 from ipledger.projections.state import State
 
 
@@ -49,7 +48,13 @@ def delete_subnet(state: State, command: DeleteSubnet) -> tuple[AnyEvent, ...] |
 
 def pools_of(state: State, subnet: SubnetSpec) -> list[Pool]:
     """The pools of a subnet's prefix, by name."""
-    return [pool for _, pool in sorted(state.pools.items()) if pool.spec.subnet == subnet.subnet]
+    return [state.pools[name] for name in state.directory.by_prefix.get(subnet.subnet, ())]
+
+
+def free_of(state: State, subnet: SubnetSpec) -> Intervals:
+    """The addresses of a subnet that no pool has and no reservation names."""
+    taken = merged(part for pool in pools_of(state, subnet) for part in pool.usable)
+    return minus(minus(usable(subnet), taken), state.reserved[subnet.ip_version])
 
 
 def subnet_of(state: State, cidr: str) -> SubnetSpec | None:
@@ -116,7 +121,4 @@ def _pool_conflicts(
 
 def _first(ip_version: int, intervals: Intervals) -> str:
     """The first stretch of addresses as text, '' if there is none."""
-    if not intervals:
-        return ""
-    first, last = (format_ip(ip_version, address) for address in intervals[0])
-    return first if first == last else f"{first}-{last}"
+    return next(iter(texts_of(intervals[:1], ip_version)), "")

@@ -59,10 +59,36 @@ class SubnetSpec(AddressSpace, frozen=True):
     """
 
 
+class Owner(Fact, frozen=True):
+    """The top controller of a pod: a Deployment rather than its ReplicaSet."""
+
+    api_version: str
+    kind: str
+    name: str
+    uid: str = ""
+
+
+class AutoPool(Fact, frozen=True):
+    """Whom a pool that the engine made is for: one interface of an application's pods.
+
+    `subnet` is the name of the subnet that its addresses come from. `number` is the annotation
+    `ippool-ip-number` as it was written, '' where there was none. `reclaim` says whether the pool
+    goes with its application.
+    """
+
+    subnet: str
+    namespace: str
+    owner: Owner
+    interface: str
+    number: str = ""
+    reclaim: bool = True
+
+
 class PoolSpec(AddressSpace, frozen=True):
     """A pool as it was applied, in Spiderpool's words (SpiderIPPool.spec plus its name).
 
     The affinities restrict who is served; a name list takes the place of the selector beside it.
+    `auto` is set where the engine made the pool for an application, which alone is served then.
     """
 
     default: bool = False
@@ -73,6 +99,7 @@ class PoolSpec(AddressSpace, frozen=True):
     node_name: tuple[str, ...] = ()
     node_affinity: Selector | None = None
     multus_name: tuple[str, ...] = ()
+    auto: AutoPool | None = None
 
 
 class ReservationSpec(Fact, frozen=True):
@@ -97,19 +124,11 @@ class Pod(Fact, frozen=True):
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
 
 
-class Owner(Fact, frozen=True):
-    """The top controller of a pod: a Deployment rather than its ReplicaSet."""
-
-    api_version: str
-    kind: str
-    name: str
-    uid: str = ""
-
-
 class Application(Fact, frozen=True):
-    """A workload whose pods keep their addresses: a StatefulSet, or a virtual machine.
+    """A workload: a controller of pods, or a virtual machine.
 
-    `replicas` pods have the ordinals from `start` on; a virtual machine has one place.
+    It wants `replicas` pods; those of a StatefulSet have the ordinals from `start` on. Of the
+    annotations of its pods those are here that ask for auto pools.
     """
 
     api_version: str
@@ -119,6 +138,7 @@ class Application(Fact, frozen=True):
     uid: str = ""
     replicas: int = 1
     start: int = 0
+    annotations: dict[str, str] = {}
 
 
 class Address(Fact, frozen=True, omit_defaults=False):
@@ -154,6 +174,7 @@ class Verdict:
     EXHAUSTED = "exhausted"
     NO_STATIC_IP = "without-static-ip"
     DISABLED = "disabled"
+    TERMINATING = "terminating"
     WRONG_IP_VERSION = "wrong-ip-version"
     NODE_MISMATCH = "node-mismatch"
     NAMESPACE_MISMATCH = "namespace-mismatch"

@@ -62,6 +62,12 @@ class PoolDeleted(Event, frozen=True):
     name: str
 
 
+class PoolTerminating(Event, frozen=True):
+    """A pool gives out no address any more, and goes with the last one that it holds."""
+
+    name: str
+
+
 class SubnetCreated(Event, frozen=True):
     """Pools of this prefix belong to the subnet from here on."""
 
@@ -166,7 +172,7 @@ class ReleaseReason:
 
 
 class ApplicationCreated(Event, frozen=True):
-    """A workload whose pods keep their addresses is known from here on."""
+    """A workload whose pods keep their addresses, or have pools of their own, is known now."""
 
     application: Application
 
@@ -180,6 +186,7 @@ class ApplicationUpdated(Event, frozen=True):
 class ApplicationDeleted(Event, frozen=True):
     """A workload is gone; nothing is held for it any more."""
 
+    api_version: str
     kind: str
     namespace: str
     name: str
@@ -214,6 +221,7 @@ AnyEvent: TypeAlias = (
     | PoolCreated
     | PoolUpdated
     | PoolDeleted
+    | PoolTerminating
     | SubnetCreated
     | SubnetUpdated
     | SubnetDeleted
@@ -236,6 +244,7 @@ ALL: tuple[type[Event], ...] = (
     PoolCreated,
     PoolUpdated,
     PoolDeleted,
+    PoolTerminating,
     SubnetCreated,
     SubnetUpdated,
     SubnetDeleted,

@@ -1,4 +1,4 @@
-"""Spiderpool manifests: text to specifications, each document by itself.
+"""Spiderpool manifests and workloads: text to commands, each document by itself.
 
 Only how a resource is written is known here and in `resources` (apiVersion, kind, field names,
 types); whether it is allowed is decided in `engine`.
@@ -12,16 +12,9 @@ from typing import Any, cast
 
 import msgspec
 
-from ipledger.engine.commands import (
-    AnyApply,
-    ApplyApplication,
-    ApplyPool,
-    ApplyReservation,
-    ApplySubnet,
-)
-from ipledger.events.facts import Application, PoolSpec, SubnetSpec
+from ipledger.engine.commands import AnyApply
 from ipledger.kube.documents import Document, Malformed, read
-from ipledger.kube.resources import READERS, FieldError, Spec
+from ipledger.kube.resources import READERS, FieldError
 
 _LIST_KIND = "List"
 
@@ -39,24 +32,16 @@ class ManifestError(Exception):
 
 
 class Manifest:
-    """A document that defines a resource; whether that is allowed is for the engine to say."""
+    """A document that defines a resource; whether that is allowed is for the engine to say.
 
-    def __init__(self, source: str, document: Document, kind: str, spec: Spec) -> None:
-        self.kind = kind
-        self.spec = spec
+    `command` is what asks the engine for it.
+    """
+
+    def __init__(self, source: str, document: Document, command: AnyApply) -> None:
+        self.command = command
+        self.kind, self.name = _identity(document)
         self._source = source
         self._document = document
-
-    @property
-    def command(self) -> AnyApply:
-        """What asks the engine for the resource."""
-        if isinstance(self.spec, PoolSpec):
-            return ApplyPool(pool=self.spec)
-        if isinstance(self.spec, SubnetSpec):
-            return ApplySubnet(subnet=self.spec)
-        if isinstance(self.spec, Application):
-            return ApplyApplication(application=self.spec)
-        return ApplyReservation(reservation=self.spec)
 
     def refused(self, field: str, message: str) -> ManifestError:
         """The engine's refusal of this resource, at the line of the field it names."""
@@ -102,7 +87,7 @@ def _manifest(source: str, document: Document) -> Manifest:
         raise ManifestError(source, document, field, f"{what}; this release knows {known}")
     resource = _without_nulls(cast(dict[str, Any], document.value))
     try:
-        return Manifest(source, document, str(kind), reader.read(resource))
+        return Manifest(source, document, reader.read(resource))
     except msgspec.ValidationError as error:
         raise _explained(source, document, str(error)) from None
     except FieldError as error:

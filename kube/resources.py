@@ -1,4 +1,4 @@
-"""The shapes of Spiderpool's resources (v2beta1) and of workloads, and what they stand for.
+"""The shapes of Spiderpool's resources (v2beta1), what they stand for, and every kind that is read.
 
 A document has been checked for its kind before it comes here. What does not fit a shape is a
 `msgspec.ValidationError`.
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import msgspec
 
+from ipledger.engine.commands import AnyApply, ApplyPool, ApplyReservation, ApplySubnet
 from ipledger.events.facts import (
-    Application,
     PoolSpec,
     Requirement,
     ReservationSpec,
@@ -21,17 +21,20 @@ from ipledger.events.facts import (
     Selector,
     SubnetSpec,
 )
+from ipledger.kube import workloads
 
 API_VERSION = "spiderpool.spidernet.io/v2beta1"
 APPS = "apps/v1"
+BATCH = "batch/v1"
 KUBEVIRT = "kubevirt.io/v1"
 POOL_KIND = "SpiderIPPool"
 SUBNET_KIND = "SpiderSubnet"
 RESERVATION_KIND = "SpiderReservedIP"
 REUSE_HOLD = "ipledger.io/reuse-hold"
 
-Spec: TypeAlias = PoolSpec | SubnetSpec | ReservationSpec | Application
+RECLAIM = "ipam.spidernet.io/ippool-reclaim"
 
+_BOOLEANS = {"true": True, "false": False}
 _NUMBER = r"[0-9]+(\.[0-9]+)?"
 _DURATION = re.compile(rf"{_NUMBER}|({_NUMBER}(ms|s|m|h))+")
 
@@ -92,32 +95,7 @@ class _ReservationFields(_Shape):
 class _Metadata(msgspec.Struct):
     name: str
     annotations: dict[str, Any] | None = None
-
-
-class _Ordinals(msgspec.Struct, frozen=True):
-    start: int = 0
-
-
-class _StatefulSetFields(msgspec.Struct, frozen=True):
-    replicas: int = 1
-    ordinals: _Ordinals = _Ordinals()
-
-
-class _WorkloadMetadata(msgspec.Struct):
-    name: str
-    namespace: str = "default"
-    uid: str = ""
-
-
-class _StatefulSet(msgspec.Struct):
-    """Of a workload only what fixed addresses need is read; the rest is the cluster's."""
-
-    metadata: _WorkloadMetadata
-    spec: _StatefulSetFields = _StatefulSetFields()
-
-
-class _Machine(msgspec.Struct):
-    metadata: _WorkloadMetadata
+    labels: dict[str, Any] | None = None
 
 
 class _Resource(_Shape):
@@ -139,7 +117,7 @@ class _Reservation(_Resource, kw_only=True):
     spec: _ReservationFields
 
 
-def _pool(resource: object) -> PoolSpec:
+def _pool(resource: object) -> ApplyPool:
     """A pool. Raises `FieldError` for an annotation of ours that cannot be read.
 
     The reuse hold is kept by the order of release alone (`projections.pool`), so that its
@@ -151,9 +129,24 @@ def _pool(resource: object) -> PoolSpec:
     if isinstance(hold, bool) or not _DURATION.fullmatch(str(hold)):
         what = f"{hold!r} is not a number of seconds or a duration such as 30s or 1m30s"
         raise FieldError("metadata.annotations", f"annotation {REUSE_HOLD}: {what}")
-    fields = read.spec
+    return ApplyPool(pool=_pool_spec(_name(read), read.spec), reclaim=_reclaim(read.metadata))
+
+
+def _reclaim(metadata: _Metadata) -> bool | None:
+    """What a pool's annotation or label says of its end with its application, if it says."""
+    for field, given in (("annotations", metadata.annotations), ("labels", metadata.labels)):
+        text = (given or {}).get(RECLAIM)
+        if text is not None:
+            if str(text).lower() not in _BOOLEANS:
+                what = f"{RECLAIM}: {text!r} is neither true nor false"
+                raise FieldError(f"metadata.{field}", what)
+            return _BOOLEANS[str(text).lower()]
+    return None
+
+
+def _pool_spec(name: str, fields: _PoolFields) -> PoolSpec:
     return PoolSpec(
-        name=_name(read),
+        name=name,
         ip_version=fields.ip_version,
         subnet=fields.subnet,
         ips=fields.ips,
@@ -171,10 +164,10 @@ def _pool(resource: object) -> PoolSpec:
     )
 
 
-def _subnet(resource: object) -> SubnetSpec:
+def _subnet(resource: object) -> ApplySubnet:
     read = msgspec.convert(resource, _Subnet)
     fields = read.spec
-    return SubnetSpec(
+    spec = SubnetSpec(
         name=_name(read),
         ip_version=fields.ip_version,
         subnet=fields.subnet,
@@ -183,24 +176,13 @@ def _subnet(resource: object) -> SubnetSpec:
         gateway=fields.gateway,
         routes=tuple(Route(route.dst, route.gw) for route in fields.routes),
     )
+    return ApplySubnet(subnet=spec)
 
 
-def _reservation(resource: object) -> ReservationSpec:
+def _reservation(resource: object) -> ApplyReservation:
     read = msgspec.convert(resource, _Reservation)
-    return ReservationSpec(_name(read), read.spec.ip_version, read.spec.ips)
-
-
-def _stateful_set(resource: object) -> Application:
-    read = msgspec.convert(resource, _StatefulSet)
-    of, spec = read.metadata, read.spec
-    return Application(
-        APPS, "StatefulSet", of.namespace, of.name, of.uid, spec.replicas, spec.ordinals.start
-    )
-
-
-def _machine(resource: object) -> Application:
-    of = msgspec.convert(resource, _Machine).metadata
-    return Application(KUBEVIRT, "VirtualMachine", of.namespace, of.name, of.uid)
+    spec = ReservationSpec(_name(read), read.spec.ip_version, read.spec.ips)
+    return ApplyReservation(reservation=spec)
 
 
 def _name(resource: _Resource) -> str:
@@ -222,17 +204,22 @@ def _selector(selector: _Selector | None) -> Selector | None:
 
 
 class Reader(NamedTuple):
-    """The apiVersion of a kind, and what makes a specification of a resource of it."""
+    """The apiVersion of a kind, and what makes a command of a resource of it."""
 
     api_version: str
-    read: Callable[[object], Spec]
+    read: Callable[[object], AnyApply]
 
 
 READERS: dict[str, Reader] = {
     POOL_KIND: Reader(API_VERSION, _pool),
     SUBNET_KIND: Reader(API_VERSION, _subnet),
     RESERVATION_KIND: Reader(API_VERSION, _reservation),
-    "StatefulSet": Reader(APPS, _stateful_set),
-    "VirtualMachine": Reader(KUBEVIRT, _machine),
+    "Deployment": Reader(APPS, workloads.replicated),
+    "StatefulSet": Reader(APPS, workloads.replicated),
+    "ReplicaSet": Reader(APPS, workloads.replicated),
+    "DaemonSet": Reader(APPS, workloads.daemon_set),
+    "Job": Reader(BATCH, workloads.job),
+    "CronJob": Reader(BATCH, workloads.cron_job),
+    "VirtualMachine": Reader(KUBEVIRT, workloads.machine),
 }
 """The kinds that are read."""

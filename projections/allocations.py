@@ -9,7 +9,8 @@ import msgspec
 
 from ipledger.events.facts import Address, Owner, Pod, Route
 from ipledger.events.position import Position
-from ipledger.projections.fixed import ApplicationKey, Place, place_of
+from ipledger.projections.applications import ApplicationKey
+from ipledger.projections.fixed import Place, place_of
 
 Identity: TypeAlias = tuple[str, str]
 """Whose address it is: pod UID and interface. Invariant 8: one allocation at most."""

@@ -10,18 +10,9 @@ import re
 from typing import NamedTuple
 
 from ipledger.events.facts import Application, Owner, Pod
+from ipledger.projections.applications import MACHINES, ApplicationKey, key_of_owner
 
 _ORDINAL = re.compile(r".*-(?P<ordinal>[0-9]+)")
-MACHINES = ("VirtualMachine", "VirtualMachineInstance")
-"""A virtual machine, and its running instance."""
-
-
-class ApplicationKey(NamedTuple):
-    """Which application. A virtual machine and its running instance are one."""
-
-    kind: str
-    namespace: str
-    name: str
 
 
 class Place(NamedTuple):
@@ -31,12 +22,6 @@ class Place(NamedTuple):
     name: str
 
 
-def key_of(application: Application) -> ApplicationKey:
-    """The key of an application."""
-    kind = MACHINES[0] if application.kind in MACHINES else application.kind
-    return ApplicationKey(kind, application.namespace, application.name)
-
-
 def place_of(owner: Owner | None, pod: Pod) -> Place | None:
     """The place that a pod takes, None for a pod whose address goes with it.
 
@@ -44,11 +29,11 @@ def place_of(owner: Owner | None, pod: Pod) -> Place | None:
     """
     if owner is None:
         return None
-    group = owner.api_version.partition("/")[0]
-    if (group, owner.kind) == ("apps", "StatefulSet"):
-        return Place(ApplicationKey(owner.kind, pod.namespace, owner.name), pod.name)
-    if group == "kubevirt.io" and owner.kind in MACHINES:
-        return Place(ApplicationKey(MACHINES[0], pod.namespace, owner.name), owner.name)
+    key = key_of_owner(owner, pod.namespace)
+    if (key.group, key.kind) == ("apps", "StatefulSet"):
+        return Place(key, pod.name)
+    if (key.group, key.kind) == ("kubevirt.io", MACHINES[0]):
+        return Place(key, owner.name)
     return None
 
 

@@ -18,6 +18,7 @@ is fresh. A change of reservations costs what it changes, not what the pool hold
 
 from __future__ import annotations
 
+import copy
 from bisect import bisect_right
 from collections import OrderedDict
 
@@ -43,7 +44,8 @@ RELEASED_MAX = 65_536
 class Pool:
     """The state of a pool. Changed only by `evolve`; `decide` reads it.
 
-    `held` is how many of `taken` are kept for the next pod in a place.
+    `held` is how many of `taken` are kept for the next pod in a place. A pool that is
+    `terminating` gives out nothing any more, and goes with the last address that it holds.
     `reserved` are the reserved addresses among `usable`, `reserved_free` how many of them nobody
     holds.
     """
@@ -58,6 +60,7 @@ class Pool:
         "reserved_free",
         "spec",
         "taken",
+        "terminating",
         "total",
         "usable",
     )
@@ -65,6 +68,7 @@ class Pool:
     def __init__(self, spec: PoolSpec, reserved: Intervals = ()) -> None:
         self.taken: dict[int, Allocation] = {}
         self.held = 0
+        self.terminating = False
         self._released: OrderedDict[int, Identity] = OrderedDict()
         self._last_of: dict[Identity, int] = {}
         self.define(spec, reserved)
@@ -84,6 +88,13 @@ class Pool:
         for address in [a for a in self._released if not contains(available, a)]:
             self._unrelease(address)
         self._fresh: list[Interval] = without(available, [*self.taken, *self._released])
+
+    def drafted(self, spec: PoolSpec, reserved: Intervals) -> Pool:
+        """What the pool would be with another specification, as an object of its own."""
+        mine = copy.copy(self)
+        mine._released, mine._last_of = self._released.copy(), dict(self._last_of)
+        mine.define(spec, reserved)
+        return mine
 
     def reserve(self, reserved: Intervals) -> None:
         """Take on another set of reserved addresses, of which some may lie in this pool."""
@@ -178,6 +189,7 @@ class Pool:
         """All that decides what the pool does next, as plain values (invariant 5)."""
         return [
             self.spec,
+            self.terminating,
             sorted((address, allocation.id) for address, allocation in self.taken.items()),
             self._fresh,
             list(self._released.items()),

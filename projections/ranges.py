@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 from netaddr import IPNetwork, IPRange, IPSet
 
-from ipledger.events.addresses import parse_ip
+from ipledger.events.addresses import format_ip, parse_ip
 from ipledger.events.facts import AddressSpace
 
 Interval: TypeAlias = tuple[int, int]
@@ -158,3 +158,28 @@ def overlap(left: Intervals, right: Intervals) -> Interval | None:
         else:
             j += 1
     return None
+
+
+def lowest(intervals: Intervals, count: int) -> Intervals:
+    """The first `count` addresses of a set, or all of it where it has fewer.
+
+    >>> lowest(((1, 2), (5, 9)), 4)
+    ((1, 2), (5, 6))
+    """
+    found: list[Interval] = []
+    for first, last in intervals:
+        if count <= 0:
+            break
+        found.append((first, min(last, first + count - 1)))
+        count -= last - first + 1
+    return tuple(found)
+
+
+def texts_of(intervals: Intervals, ip_version: int) -> tuple[str, ...]:
+    """A set as manifests write it: single addresses and ranges `a-b`.
+
+    >>> texts_of(((1, 2), (5, 5)), 4)
+    ('0.0.0.1-0.0.0.2', '0.0.0.5')
+    """
+    ends = ((format_ip(ip_version, a), format_ip(ip_version, b)) for a, b in intervals)
+    return tuple(first if first == last else f"{first}-{last}" for first, last in ends)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from ipledger.events.clock import format_time
-from ipledger.events.facts import Address, ReservationSpec, Route, Selector, SubnetSpec
+from ipledger.events.facts import Address, AutoPool, ReservationSpec, Route, Selector, SubnetSpec
 from ipledger.projections.allocations import Allocation
+from ipledger.projections.labels import auto_labels
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import size, usable
 
@@ -16,7 +17,8 @@ from ipledger.projections.ranges import size, usable
 class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     """A pool with its counts of addresses.
 
-    `free` can be allocated now; `reserved` cannot, though nobody holds it.
+    `free` can be allocated now; `reserved` cannot, though nobody holds it. `auto` says whom the
+    engine made it for, and `labels` are then Spiderpool's for such a pool.
     """
 
     name: str
@@ -40,6 +42,9 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     node_name: tuple[str, ...] = ()
     node_affinity: Selector | None = None
     multus_name: tuple[str, ...] = ()
+    terminating: bool = False
+    auto: AutoPool | None = None
+    labels: dict[str, str] = {}
 
 
 class SubnetRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -110,6 +115,9 @@ def pool_row(pool: Pool) -> PoolRow:
         node_name=spec.node_name,
         node_affinity=spec.node_affinity,
         multus_name=spec.multus_name,
+        terminating=pool.terminating,
+        auto=spec.auto,
+        labels=auto_labels(spec),
     )
 
 

@@ -8,6 +8,7 @@ and must be thrown away.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from ipledger.events.types import (
     LeadershipTaken,
     PoolCreated,
     PoolDeleted,
+    PoolTerminating,
     PoolUpdated,
     ReservationCreated,
     ReservationDeleted,
@@ -42,9 +44,9 @@ from ipledger.events.types import (
     SubnetUpdated,
 )
 from ipledger.projections.allocations import Allocation, Allocations, Identity
+from ipledger.projections.applications import ApplicationKey, application_key, key_of
+from ipledger.projections.directory import Directory
 from ipledger.projections.fence import EndedAttachments
-from ipledger.projections.fixed import ApplicationKey, key_of
-from ipledger.projections.name_index import NameIndex
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, contains, merged, parse_ranges
 
@@ -68,11 +70,10 @@ class State:
         "allocated_ever",
         "allocations",
         "applications",
-        "defaults",
+        "directory",
         "ended",
         "engine",
         "epoch",
-        "names",
         "pools",
         "position",
         "refusals",
@@ -86,8 +87,7 @@ class State:
         self.epoch = 0
         self.engine = ""
         self.pools: dict[str, Pool] = {}
-        self.defaults: dict[int, tuple[str, ...]] = {4: (), 6: ()}
-        self.names: dict[int, NameIndex] = {4: NameIndex(()), 6: NameIndex(())}
+        self.directory = Directory()
         self.subnets: dict[str, SubnetSpec] = {}
         self.reservations: dict[str, ReservationSpec] = {}
         self.reserved: dict[int, Intervals] = {4: (), 6: ()}
@@ -111,6 +111,17 @@ class State:
             ):
                 return pool
         return None
+
+    def draft(self) -> State:
+        """A state with resources of its own, for trying changes of them; all else is shared.
+
+        The pools are the same objects: who changes one puts another in its place.
+        """
+        mine = copy.copy(self)
+        mine.pools, mine.directory = dict(self.pools), self.directory.copied()
+        mine.subnets, mine.reservations = dict(self.subnets), dict(self.reservations)
+        mine.applications = dict(self.applications)
+        return mine
 
     def share(self, value: Any) -> Any:
         """The first value ever seen that equals this one: names repeat in most allocations."""
@@ -155,30 +166,26 @@ def _leadership_taken(state: State, event: LeadershipTaken, at: Moment) -> None:
 def _pool_created(state: State, event: PoolCreated, at: Moment) -> None:
     assert event.pool.name not in state.pools
     state.pools[event.pool.name] = Pool(event.pool, state.reserved[event.pool.ip_version])
-    _index_pools(state)
+    state.directory.enter(event.pool, None)
 
 
 def _pool_updated(state: State, event: PoolUpdated, at: Moment) -> None:
-    reserved = state.reserved[event.pool.ip_version]
-    state.pools[event.pool.name].define(event.pool, reserved)
-    _index_pools(state)
+    pool = state.pools[event.pool.name]
+    assert not pool.terminating, "a pool that terminates does not change"
+    state.directory.enter(event.pool, pool.spec)
+    pool.define(event.pool, state.reserved[event.pool.ip_version])
+
+
+def _pool_terminating(state: State, event: PoolTerminating, at: Moment) -> None:
+    pool = state.pools[event.name]
+    pool.terminating = True
+    state.directory.terminate(pool.spec)
 
 
 def _pool_deleted(state: State, event: PoolDeleted, at: Moment) -> None:
     pool = state.pools.pop(event.name)
     assert not pool.taken, "invariant 3: a pool change never drops a held address"
-    _index_pools(state)
-
-
-def _index_pools(state: State) -> None:
-    for ip_version in state.defaults:
-        pools = [
-            (name, pool.spec)
-            for name, pool in sorted(state.pools.items())
-            if pool.spec.ip_version == ip_version
-        ]
-        state.defaults[ip_version] = tuple(name for name, spec in pools if spec.default)
-        state.names[ip_version] = NameIndex(tuple(name for name, _ in pools))
+    state.directory.leave(pool.spec)
 
 
 def _subnet_created(state: State, event: SubnetCreated, at: Moment) -> None:
@@ -287,7 +294,8 @@ def _application_updated(state: State, event: ApplicationUpdated, at: Moment) ->
 
 
 def _application_deleted(state: State, event: ApplicationDeleted, at: Moment) -> None:
-    del state.applications[ApplicationKey(event.kind, event.namespace, event.name)]
+    key = application_key(event.api_version, event.kind, event.namespace, event.name)
+    del state.applications[key]
 
 
 def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> None:
@@ -314,6 +322,7 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     PoolCreated: _pool_created,
     PoolUpdated: _pool_updated,
     PoolDeleted: _pool_deleted,
+    PoolTerminating: _pool_terminating,
     SubnetCreated: _subnet_created,
     SubnetUpdated: _subnet_updated,
     SubnetDeleted: _subnet_deleted,

@@ -36,6 +36,7 @@ FURNISHED = (
     "describe",
     "workloads",
     "subnets",
+    "auto_pools",
 )
 
 

@@ -11,6 +11,12 @@ from ipledger.events.facts import PoolSpec
 
 SILVER = PoolSpec("silver", 0, "10.66.0.0/24", ips=("10.66.0.1-10.66.0.9",), default=True)
 GOLD = PoolSpec("gold", 0, "10.67.0.0/24", ips=("10.67.0.1-10.67.0.9",))
+SUBNET = """
+apiVersion: spiderpool.spidernet.io/v2beta1
+kind: SpiderSubnet
+metadata: {name: blue}
+spec: {subnet: 10.68.0.0/16, ips: [10.68.0.10-10.68.0.99]}
+"""
 WANTS_GOLD = {"ipam.spidernet.io/ippool": json.dumps({"ipv4": ["gold"]})}
 
 
@@ -63,3 +69,22 @@ def test_an_annotation_nested_too_deeply_is_refused_and_the_engine_goes_on(node:
     refused = node.cni("ADD", "deep", configured(node, {"ipam.spidernet.io/ippool": deep}))
     assert (refused.code, refused.json["code"]) == (1, 107)
     assert node.cni("ADD", "plain").addresses == ["10.66.0.1/24"]
+
+
+def test_an_auto_pool_is_made_by_the_add_and_goes_with_its_application(node: Node) -> None:
+    (node.root / "subnet.yaml").write_text(SUBNET)
+    assert node.ipledger("apply", "-f", str(node.root / "subnet.yaml")).returncode == 0
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": "1-2-abcdef"}
+    wants = {"ipam.spidernet.io/subnet": json.dumps({"ipv4": ["blue"]})}
+    config = configured(node, wants, owner=owner, replicas=2)
+    assert node.cni("ADD", "one", config).addresses == ["10.68.0.10/16"]
+    assert node.cni("ADD", "two", config).addresses == ["10.68.0.11/16"]
+    [pool] = node.pools().values()
+    assert (pool.name, pool.total, pool.free) == ("auto4-web-eth0-abcde", 3, 1)
+
+    assert node.ipledger("delete", "deployment", "web", "-n", "").returncode == 0
+    assert node.cni("DEL", "one", config).code == 0
+    assert [pool.terminating for pool in node.pools().values()] == [True]
+    assert node.cni("DEL", "two", config).code == 0
+    assert node.pools() == {}
+    assert node.ipledger("verify").returncode == 0

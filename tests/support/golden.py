@@ -70,6 +70,15 @@ STORY: tuple[tuple[str, ...], ...] = (
     ("reserve keep 10.6.1.30", "reserve more fd00:6::10-fd00:6::1f"),
     ("unreserve keep", "DEL cart-0-second node=n2"),
     ("gone apps/v1/StatefulSet/cart",),
+    (
+        "subnet auto 10.3.0.0/16 ips=10.3.0.10-10.3.0.99 gateway=10.3.0.1",
+        "application apps/v1/Deployment/web uid=0-abcdef replicas=2 "
+        '@subnets=\'[{"interface":"eth0","ipv4":["auto"]}]\' @ippool-ip-number=+2 '
+        "@ippool-reclaim=false",
+    ),
+    ('ADD auto-1 owner=apps/v1/Deployment/shop replicas=1 @subnet=\'{"ipv4":["auto"]}\'',),
+    ("gone apps/v1/Deployment/shop", "gone apps/v1/Deployment/web"),
+    ("DEL auto-1-sandbox",),
 )
 """Commits, a second apart: what each was asked."""
 

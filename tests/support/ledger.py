@@ -9,14 +9,24 @@ from __future__ import annotations
 from ipaddress import ip_address
 from typing import NamedTuple
 
-from ipledger.engine.commands import Allocate, AnyCommand
+from ipledger.engine.commands import (
+    Allocate,
+    AnyCommand,
+    ApplyApplication,
+    ApplyPool,
+    DeleteApplication,
+    DeletePool,
+    ReleaseAllocation,
+)
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.refusals import Reason
+from ipledger.engine.subnets import free_of
 from ipledger.events import commit
 from ipledger.events.facts import Verdict
 from ipledger.events.log import Entry
 from ipledger.events.types import AddressesAllocated, AllocationRefused
 from ipledger.projections.fold import Fold
+from ipledger.projections.ranges import minus, usable
 from ipledger.projections.state import Moment, State, evolve
 from support import model
 from support.deep import deep
@@ -50,12 +60,16 @@ class Ledger:
             decision = decide_purely(self.head.state, command, self.now)
             self._check(command, decision)
             for event in decision.events:
+                if isinstance(event, AddressesAllocated):
+                    self._check_choice(event)
                 at = Moment(self.head.sequence + 1, len(events), self.now)
                 evolve(self.head.state, event, at)
                 self.facts = model.replay(self.facts, event, self.now)
                 model.check(self.facts)
                 events.append(commit.encode_event(event))
             self._agree()
+            if isinstance(command, ApplyApplication) and decision.refusal is None:
+                model.check_sizes(self.facts, command.application)
             steps.append(Step(command, self.now, decision))
         self.batches.append(steps)
         if events:
@@ -80,6 +94,28 @@ class Ledger:
                 fold.advance(entry.sequence, commit.digest(entry.payload), steps[0].now)
         assert fold.state.digest() == self.replica.state.digest()
 
+    def end_all(self) -> None:
+        """Applications, allocations and pools go: each subnet has all its addresses again."""
+        facts = self.facts
+        for told in facts.applications.values():
+            gone = DeleteApplication(
+                api_version=told.api_version,
+                kind=told.kind,
+                namespace=told.namespace,
+                name=told.name,
+            )
+            self.do(gone)
+        self.do(*(ReleaseAllocation(allocation=name) for name in self.facts.live))
+        kept = [spec for spec in self.facts.pools.values() if spec.auto is not None]
+        assert not any(spec.auto and spec.auto.reclaim for spec in kept), "it outlived its pods"
+        self.do(*(ApplyPool(pool=spec, reclaim=True) for spec in kept))
+        assert not any(spec.auto for spec in self.facts.pools.values()), "it was to be reclaimed"
+        self.do(*(DeletePool(name=name) for name in self.facts.pools))
+        assert not self.facts.pools
+        for subnet in self.head.state.subnets.values():
+            reserved = self.head.state.reserved[subnet.ip_version]
+            assert free_of(self.head.state, subnet) == minus(usable(subnet), reserved)
+
     def _commit(self, events: list[bytes]) -> None:
         payload = commit.encode(0, self.now, self.head.hash, events)
         entry = Entry(self.head.sequence + 1, payload)
@@ -100,9 +136,6 @@ class Ledger:
         ended = decision.refusal and decision.refusal.reason == Reason.ATTACHMENT_ENDED
         assert fenced == bool(ended), "an ADD is refused exactly within 120 s behind its DEL"
         self._check_candidates(decision)
-        for event in decision.events:
-            if isinstance(event, AddressesAllocated):
-                self._check_choice(event)
 
     def _check_choice(self, event: AddressesAllocated) -> None:
         identity = (event.pod.uid, event.interface)
@@ -118,7 +151,7 @@ class Ledger:
         if decision.refusal is not None:
             decisions.append(decision.refusal.decision)
         for candidate in (candidate for candidates in decisions for candidate in candidates):
-            if candidate.verdict == Verdict.EXHAUSTED:
+            if candidate.verdict == Verdict.EXHAUSTED and candidate.pool in self.facts.pools:
                 assert not model.free(self.facts, candidate.pool), "exhausted with free addresses"
 
     def _agree(self) -> None:
@@ -139,9 +172,12 @@ class Ledger:
             for a in state.allocations.all()
         }
         assert live == dict(facts.live)
-        assert dict(state.applications) == dict(facts.applications)
+        applications = {tuple(key): told for key, told in state.applications.items()}
+        assert applications == dict(facts.applications)
         held = [a for a in live.values() if not a.sandbox]
         assert all(model.has_place(facts, a) for a in held), "held for a place that is gone"
+        assert {n for n, p in state.pools.items() if p.terminating} == facts.terminating
+        model.check_auto_pools(facts)
         for name, pool in state.pools.items():
             taken = [ip for a in live.values() for where, ip in a.addresses if where == name]
             assert pool.held == sum(any(w == name for w, _ in a.addresses) for a in held)

@@ -33,6 +33,7 @@ from ipledger.events.types import (
     AttachmentDeleted,
     PoolCreated,
     PoolDeleted,
+    PoolTerminating,
     PoolUpdated,
     ReservationCreated,
     ReservationDeleted,
@@ -43,8 +44,8 @@ from ipledger.events.types import (
 )
 
 Ip: TypeAlias = IPv4Address | IPv6Address
-Key: TypeAlias = tuple[str, str, str]
-"""Kind, namespace and name of an application; every kind of a virtual machine is one."""
+Key: TypeAlias = tuple[str, str, str, str]
+"""Group, kind, namespace and name of an application; both kinds of a virtual machine are one."""
 K = TypeVar("K")
 V = TypeVar("V")
 
@@ -85,6 +86,7 @@ class Facts(NamedTuple):
     over: frozenset[str] = frozenset()
     freed: tuple[Freed, ...] = ()
     ended: MappingProxyType[tuple[str, str], int] = MappingProxyType({})
+    terminating: frozenset[str] = frozenset()
 
 
 def covers(spec: AddressSpace, address: Ip) -> bool:
@@ -131,7 +133,11 @@ def _resource(facts: Facts, event: AnyEvent) -> Facts:
         case PoolCreated() | PoolUpdated():
             is_new = event.pool.name not in facts.pools
             assert is_new == isinstance(event, PoolCreated), "created once, updated if it exists"
+            assert event.pool.name not in facts.terminating, "what terminates does not change"
             return _with_pool(facts, event.pool)
+        case PoolTerminating():
+            assert event.name in facts.pools.keys() - facts.terminating, "it terminates once"
+            return facts._replace(terminating=facts.terminating | {event.name})
         case PoolDeleted():
             return _without_pool(facts, event.name)
         case ReservationCreated() | ReservationUpdated() | ReservationDeleted():
@@ -197,7 +203,8 @@ def _with_pool(facts: Facts, spec: PoolSpec) -> Facts:
 
 def _without_pool(facts: Facts, name: str) -> Facts:
     pools = MappingProxyType({k: v for k, v in facts.pools.items() if k != name})
-    return facts._replace(pools=pools, freed=tuple(f for f in facts.freed if f.pool != name))
+    freed = tuple(f for f in facts.freed if f.pool != name)
+    return facts._replace(pools=pools, freed=freed, terminating=facts.terminating - {name})
 
 
 def _subnet(facts: Facts, event: SubnetCreated | SubnetUpdated | SubnetDeleted) -> Facts:
@@ -231,12 +238,59 @@ def _allocated(facts: Facts, event: AddressesAllocated) -> Facts:
     assert event.allocation not in facts.live, "an allocation id is used once"
     assert event.allocation not in facts.over, "an allocation id is used once"
     addresses = tuple((held.pool, ip_address(held.ip)) for held in event.addresses)
-    for _, address in addresses:
+    for pool, address in addresses:
+        assert pool not in facts.terminating, "a pool that terminates gives out nothing"
+        assert _may_serve(facts.pools[pool], event), "an auto pool serves its application alone"
         assert not is_reserved(facts, address), "invariant 1: a reserved address was given out"
     identity = (event.pod.uid, event.interface)
     live = Live(identity, event.node, event.sandbox, addresses, event.pod, event.owner)
     freed = tuple(f for f in facts.freed if (f.pool, f.address) not in addresses)
     return facts._replace(live=_set(facts.live, event.allocation, live), freed=freed)
+
+
+def _may_serve(spec: PoolSpec, event: AddressesAllocated) -> bool:
+    auto, owner = spec.auto, event.owner
+    if auto is None:
+        return True
+    return owner is not None and application_key(
+        owner.api_version, owner.kind, event.pod.namespace, owner.name
+    ) == application_key(auto.owner.api_version, auto.owner.kind, auto.namespace, auto.owner.name)
+
+
+def check_auto_pools(facts: Facts) -> None:
+    """What is true of auto pools between two commands."""
+    serving: set[tuple[Key, str, int]] = set()
+    for spec in facts.pools.values():
+        held = any(pool == spec.name for a in facts.live.values() for pool, _ in a.addresses)
+        assert held or spec.name not in facts.terminating, "it goes with its last address"
+        auto = spec.auto
+        if auto is None or spec.name in facts.terminating:
+            continue
+        owner = auto.owner
+        key = application_key(owner.api_version, owner.kind, auto.namespace, owner.name)
+        assert (key, auto.interface, spec.ip_version) not in serving, "one for each interface"
+        serving.add((key, auto.interface, spec.ip_version))
+        assert not auto.reclaim or key in facts.applications, "it goes with its application"
+
+
+def check_sizes(facts: Facts, told: Application) -> None:
+    """An application that was told of has no unheld address more than it wants."""
+    key = application_key(told.api_version, told.kind, told.namespace, told.name)
+    held = {address for live in facts.live.values() for _, address in live.addresses}
+    for spec in facts.pools.values():
+        owner = spec.auto.owner if spec.auto else None
+        if owner is None or spec.auto is None or spec.name in facts.terminating:
+            continue
+        if application_key(owner.api_version, owner.kind, spec.auto.namespace, owner.name) == key:
+            number = spec.auto.number or "+1"
+            flexible = number.startswith("+")
+            wanted = int(number) + (facts.applications[key].replicas if flexible else 0)
+            addresses = addresses_of(spec)
+            unheld = [address for address in addresses if address not in held]
+            asked = "".join(told.annotations.values())
+            if f'"ipv{spec.ip_version}"' in asked and f'"{spec.auto.subnet}"' in asked:
+                assert len(addresses) <= wanted or not unheld, "it gives back its surplus"
+                assert len(addresses) >= wanted, "it has what it wants"
 
 
 def _released(facts: Facts, event: AddressesReleased, time: int) -> Facts:
@@ -274,20 +328,21 @@ def _application(
 ) -> Facts:
     known = facts.applications
     if isinstance(event, ApplicationDeleted):
-        gone = (event.kind, event.namespace, event.name)
+        gone = application_key(event.api_version, event.kind, event.namespace, event.name)
         assert gone in known, "only an application that is known is deleted"
         rest = MappingProxyType({k: v for k, v in known.items() if k != gone})
         return facts._replace(applications=rest)
-    key = application_key(
-        event.application.kind, event.application.namespace, event.application.name
-    )
+    told = event.application
+    key = application_key(told.api_version, told.kind, told.namespace, told.name)
     assert (key in known) != isinstance(event, ApplicationCreated), "created once"
     return facts._replace(applications=_set(known, key, event.application))
 
 
-def application_key(kind: str, namespace: str, name: str) -> Key:
+def application_key(api_version: str, kind: str, namespace: str, name: str) -> Key:
     """The key of an application."""
-    return ("VirtualMachine" if kind.startswith("VirtualMachine") else kind, namespace, name)
+    group = api_version.split("/")[0] if "/" in api_version else ""
+    kind = "VirtualMachine" if kind.startswith("VirtualMachine") else kind
+    return group, kind, namespace, name
 
 
 def _place(live: Live) -> tuple[Key, str] | None:
@@ -295,7 +350,7 @@ def _place(live: Live) -> tuple[Key, str] | None:
     owner, pod = live.owner, live.pod
     if owner is None:
         return None
-    key = application_key(owner.kind, pod.namespace, owner.name)
+    key = application_key(owner.api_version, owner.kind, pod.namespace, owner.name)
     if owner.api_version == "apps/v1" and owner.kind == "StatefulSet":
         return key, pod.name
     if owner.api_version == "kubevirt.io/v1" and owner.kind.startswith("VirtualMachine"):
@@ -309,7 +364,7 @@ def has_place(facts: Facts, live: Live) -> bool:
     application = facts.applications.get(place[0]) if place else None
     if place is None or application is None:
         return False
-    if place[0][0] == "VirtualMachine":
+    if place[0][1] == "VirtualMachine":
         return True
     ordinal = int(place[1].rpartition("-")[2])
     return ordinal in range(application.start, application.start + application.replicas)

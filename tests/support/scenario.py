@@ -22,6 +22,8 @@ the last command. Commands are those of `support.text`, and:
     wrote [EVENT]... | wrote nothing    what the last command added to the log
     holder ADDRESS POD SANDBOX | holder ADDRESS nobody
     free POOL COUNT
+    unused SUBNET COUNT            addresses of a subnet that are in no pool
+    pool NAME RANGES SUBNET OWNER  an auto pool: its addresses, its subnet, KIND/NAME
 """
 
 from __future__ import annotations
@@ -36,9 +38,11 @@ from typing import Any, NamedTuple
 
 from ipledger.engine.answers import Allocated, Applied, Refused, Released
 from ipledger.engine.commands import Allocate
+from ipledger.engine.subnets import free_of
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import Candidate
 from ipledger.events.types import AddressesAllocated
+from ipledger.projections.ranges import size
 from ipledger.projections.state import State
 from support.desk import SECOND, Desk, serving
 from support.surroundings import Surroundings, annotation_key
@@ -130,7 +134,7 @@ class Player:
         if word in ("created", "configured", "unchanged", "deleted"):
             assert isinstance(self.answer, Applied)
             assert self.answer.outcome == word
-        elif word in ("holder", "free"):
+        elif word in _LOOKS:
             seen = await self.desk.ask(partial(_LOOKS[word], rest[0]))
             assert seen == " ".join(rest[1:])
         else:
@@ -187,8 +191,8 @@ class Player:
         return self._allocated().decision
 
     def _allocated(self) -> AddressesAllocated:
-        [event] = self.desk.events(self._behind)
-        assert isinstance(event, AddressesAllocated)
+        events = self.desk.events(self._behind)
+        [event] = [event for event in events if isinstance(event, AddressesAllocated)]
         return event
 
 
@@ -211,4 +215,20 @@ def _free(pool: str, state: State) -> str:
     return str(state.pools[pool].free)
 
 
-_LOOKS: dict[str, Callable[[str, State], str]] = {"holder": _holder, "free": _free}
+def _unused(subnet: str, state: State) -> str:
+    return str(size(free_of(state, state.subnets[subnet])))
+
+
+def _pool(name: str, state: State) -> str:
+    assert name in state.pools, f"no pool {name}, but {', '.join(state.pools)}"
+    spec = state.pools[name].spec
+    assert spec.auto is not None
+    return f"{','.join(spec.ips)} {spec.auto.subnet} {spec.auto.owner.kind}/{spec.auto.owner.name}"
+
+
+_LOOKS: dict[str, Callable[[str, State], str]] = {
+    "holder": _holder,
+    "free": _free,
+    "unused": _unused,
+    "pool": _pool,
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from ipaddress import ip_network
 
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from ipledger.engine.commands import (
     Release,
     ReleaseAllocation,
 )
+from ipledger.engine.subnet_annotations import IP_NUMBER, RECLAIM, SUBNET
 from ipledger.events.facts import (
     Application,
     Owner,
@@ -62,8 +64,12 @@ _owners = st.sampled_from(
         Owner("apps/v1", "StatefulSet", "cart"),
         Owner("kubevirt.io/v1", "VirtualMachineInstance", "db"),
         Owner("apps/v1", "Deployment", "web"),
+        Owner("apps.kruise.io/v1alpha1", "CloneSet", "app"),
     )
 )
+_subnet_names = st.sampled_from(("s", "s", "t"))
+_numbers = st.sampled_from(({}, {IP_NUMBER: "+0"}, {IP_NUMBER: "2"}, {IP_NUMBER: "+3"}))
+_reclaims = st.sampled_from(({}, {}, {RECLAIM: "false"}))
 _reservations = st.sampled_from(("r1", "r2"))
 _sandboxes = st.integers(1, 40).map(lambda n: f"s{n}")
 _interfaces = st.sampled_from(("eth0", "eth0", "eth0", "net1"))
@@ -111,6 +117,16 @@ def pool_names(*usual: str) -> st.SearchStrategy[tuple[str, ...]]:
 
 
 @st.composite
+def subnet_annotations(draw: st.DrawFn) -> dict[str, str]:
+    """Annotations that ask for auto pools, or none."""
+    if draw(st.booleans()):
+        return {}
+    names = {"ipv4": [draw(_subnet_names)]} if draw(st.booleans()) else {"ipv6": ["t"]}
+    size, reclaim = draw(_numbers), draw(_reclaims)
+    return {SUBNET: json.dumps(names), **size, **reclaim}
+
+
+@st.composite
 def adds(draw: st.DrawFn) -> Allocate:
     """An ADD of one of a few pods; some of them are in places that keep their addresses."""
     owner = draw(_owners)
@@ -129,6 +145,8 @@ def adds(draw: st.DrawFn) -> Allocate:
         default_ipv4_pools=draw(pool_names("a", "b", "c")),
         default_ipv6_pools=draw(pool_names("six", "big")),
         clean_gateway=draw(st.booleans()),
+        replicas=draw(st.none() | st.integers(0, 3)),
+        annotations=draw(subnet_annotations()),
     )
 
 
@@ -171,25 +189,44 @@ def reservations() -> st.SearchStrategy[AnyCommand]:
     return apply | st.builds(DeleteReservation, name=_reservations)
 
 
+def _sized(api_version: str, kind: str, name: str) -> st.SearchStrategy[Application]:
+    return st.builds(
+        Application,
+        st.just(api_version),
+        st.just(kind),
+        st.just("ns"),
+        st.just(name),
+        st.sampled_from(("1-aaaaa", "1-bbbbb")),
+        replicas=st.integers(0, 3),
+        start=st.sampled_from((0, 0, 1)),
+        annotations=subnet_annotations(),
+    )
+
+
 def applications() -> st.SearchStrategy[AnyCommand]:
     """A command about an application: it grows, shrinks, goes."""
-    sizes = st.integers(0, 3)
-    sets = st.builds(
-        Application,
-        st.just("apps/v1"),
-        st.just("StatefulSet"),
-        st.just("ns"),
-        st.just("cart"),
-        replicas=sizes,
-        start=st.sampled_from((0, 0, 1)),
+    sets = _sized("apps/v1", "StatefulSet", "cart")
+    others = _sized("apps/v1", "Deployment", "web") | _sized(
+        "apps.kruise.io/v1alpha1", "CloneSet", "app"
     )
     machines = st.just(Application("kubevirt.io/v1", "VirtualMachine", "ns", "db"))
-    apply = st.builds(ApplyApplication, application=sets | sets | machines)
-    gone = st.sampled_from((("StatefulSet", "cart"), ("VirtualMachine", "db")))
+    apply = st.builds(ApplyApplication, application=sets | others | machines)
+    gone = st.sampled_from(
+        (
+            ("apps/v1", "StatefulSet", "cart"),
+            ("kubevirt.io/v1", "VirtualMachine", "db"),
+            ("apps/v1", "Deployment", "web"),
+            ("apps.kruise.io/v1alpha1", "CloneSet", "app"),
+        )
+    )
     return (
         apply
         | apply
-        | gone.map(lambda which: DeleteApplication(kind=which[0], namespace="ns", name=which[1]))
+        | gone.map(
+            lambda which: DeleteApplication(
+                api_version=which[0], kind=which[1], namespace="ns", name=which[2]
+            )
+        )
     )
 
 
@@ -230,7 +267,8 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
     )
     delete = Release(sandbox=live.sandbox, interface=interface, node=live.node)
     free = ReleaseAllocation(allocation=allocation, sandbox=draw(st.sampled_from(("", "s1"))))
-    choices: tuple[AnyCommand, ...] = (delete, again, ApplyPool(pool=changed), free)
+    keep = ApplyPool(pool=pool, reclaim=draw(st.none() | st.booleans()))
+    choices: tuple[AnyCommand, ...] = (delete, again, ApplyPool(pool=changed), keep, free)
     return draw(st.sampled_from(choices))
 
 

@@ -33,6 +33,7 @@ from ipledger.events.facts import (
 )
 from support.surroundings import labels, take_annotations
 
+_BOOLEANS = {"": None, "true": True, "false": False}
 _SET_OPERATORS = {"in": "In", "notin": "NotIn"}
 
 
@@ -88,12 +89,14 @@ def selector(text: str | None) -> Selector | None:
 def command(text: str) -> AnyCommand:
     """A command, by its first word.
 
-    `pool …`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`, `unreserve NAME`,
+    `pool … [reclaim=true]`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`,
+    `unreserve NAME`,
     `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
     """
     verb, _, rest = text.partition(" ")
     if verb == "pool":
-        return ApplyPool(pool=pool_spec(rest))
+        text, _, reclaim = rest.partition(" reclaim=")
+        return ApplyPool(pool=pool_spec(text), reclaim=_BOOLEANS[reclaim])
     if verb == "subnet":
         return ApplySubnet(subnet=subnet_spec(rest))
     if verb == "unsubnet":
@@ -117,7 +120,7 @@ def reservation_spec(name: str, *words: str) -> ReservationSpec:
 
 
 def application(text: str, *words: str) -> Application:
-    """An application: `apps/v1/StatefulSet/cart [ns=ns] [replicas=1] [start=0]`."""
+    """An application: `apps/v1/StatefulSet/cart [ns=ns] [uid=…] [replicas=1] [start=0] [@KEY=…]`"""
     api_version, kind, name = text.rsplit("/", 2)
     given = fields(list(words))
     made = Application(
@@ -125,8 +128,10 @@ def application(text: str, *words: str) -> Application:
         kind,
         given.pop("ns", "ns"),
         name,
+        given.pop("uid", ""),
         replicas=int(given.pop("replicas", "1")),
         start=int(given.pop("start", "0")),
+        annotations=take_annotations(given),
     )
     assert not given, f"unknown words in application {text}: {given}"
     return made
@@ -136,6 +141,7 @@ def add(pod: str, *words: str) -> Allocate:
     """An ADD: `POD [sandbox=…] [uid=…] [if=eth0] [node=n1] [v4=a,b] [v6=c] [clean-gateway]`.
 
     And what the cluster says of the pod: `[ns=ns] [labels=K=V,…] [owner=apps/v1/Deployment/web]
+    [owner-uid=…] [replicas=2] [no-auto-pools]
     [net=NAMESPACE/NAME] [@ippool='{"ipv4":["a"]}']…`, annotations as in `support.surroundings`;
     `long=N` adds one of somebody else's of N characters.
     """
@@ -150,7 +156,9 @@ def add(pod: str, *words: str) -> Allocate:
         default_ipv4_pools=_list(given.pop("v4", "")),
         default_ipv6_pools=_list(given.pop("v6", "")),
         clean_gateway=given.pop("clean-gateway", None) is not None,
-        owner=_owner(given.pop("owner", "")),
+        owner=_owner(given.pop("owner", ""), given.pop("owner-uid", "")),
+        replicas=int(given.pop("replicas")) if "replicas" in given else None,
+        auto_pools=given.pop("no-auto-pools", None) is None,
         labels=labels(given.pop("labels", "")),
         annotations=take_annotations(given),
         network_name=given.pop("net", ""),
@@ -185,11 +193,11 @@ def _requirement(term: str) -> Requirement:
     return Requirement(term, "Exists")
 
 
-def _owner(text: str) -> Owner | None:
+def _owner(text: str, uid: str) -> Owner | None:
     if not text:
         return None
     api_version, kind, name = text.rsplit("/", 2)
-    return Owner(api_version, kind, name)
+    return Owner(api_version, kind, name, uid)
 
 
 def _route(text: str) -> Route:
@@ -219,7 +227,13 @@ def _apply(text: str, *words: str) -> ApplyApplication:
 
 def _gone(text: str, *words: str) -> DeleteApplication:
     made = application(text, *words)
-    return DeleteApplication(kind=made.kind, namespace=made.namespace, name=made.name)
+    return DeleteApplication(
+        api_version=made.api_version,
+        kind=made.kind,
+        namespace=made.namespace,
+        name=made.name,
+        uid=made.uid,
+    )
 
 
 _COMMANDS: dict[str, Callable[..., AnyCommand]] = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ipledger.engine.commands import ApplyPool, ApplyReservation
 from ipledger.events.facts import PoolSpec, Requirement, ReservationSpec, Route, Selector
 from ipledger.kube.manifest import Manifest, ManifestError, parse
 
@@ -14,8 +15,8 @@ def pools(text: str) -> list[PoolSpec]:
     specs: list[PoolSpec] = []
     for result in parse(text, "f.yaml"):
         assert isinstance(result, Manifest), result
-        assert isinstance(result.spec, PoolSpec)
-        specs.append(result.spec)
+        assert isinstance(result.command, ApplyPool)
+        specs.append(result.command.pool)
     return specs
 
 
@@ -112,7 +113,8 @@ def test_a_reservation_is_read() -> None:
 
     assert isinstance(manifest, Manifest)
     assert manifest.kind == "SpiderReservedIP"
-    assert manifest.spec == ReservationSpec("printers", 4, ("10.6.0.10-10.6.0.12", "10.6.0.15"))
+    spec = ReservationSpec("printers", 4, ("10.6.0.10-10.6.0.12", "10.6.0.15"))
+    assert manifest.command == ApplyReservation(reservation=spec)
 
 
 def test_a_field_of_a_pool_is_none_of_a_reservation() -> None:
