@@ -129,7 +129,7 @@ async def _running_engine(
     options: UpOptions, nc: NatsClient, stop: asyncio.Event
 ) -> AsyncGenerator[Engine]:
     log = await JetStreamLog.create(nc, options.realm)
-    engine = Engine(log, options.realm, options.node)
+    engine = Engine(log, nc, options.realm, options.node, alone=True)
     service = EngineService(nc, engine)
     await service.start()
     running = asyncio.create_task(engine.run())

@@ -7,8 +7,8 @@ the node alone can know.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -35,6 +35,10 @@ _REMEMBERED_MAX = 4096
 Attachment: TypeAlias = tuple[str, str]
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class _Recent:
     """Attachments and when something happened to them; the newest _REMEMBERED_MAX."""
 
@@ -42,7 +46,7 @@ class _Recent:
         self._at: OrderedDict[Attachment, float] = OrderedDict()
 
     def add(self, attachment: Attachment) -> None:
-        self._at[attachment] = time.monotonic()
+        self._at[attachment] = _now()
         if len(self._at) > _REMEMBERED_MAX:
             self._at.popitem(last=False)
 
@@ -51,7 +55,7 @@ class _Recent:
 
     def within(self, attachment: Attachment, seconds: float) -> bool:
         at = self._at.get(attachment)
-        return at is not None and time.monotonic() - at < seconds
+        return at is not None and _now() - at < seconds
 
 
 @dataclass(slots=True)
