@@ -70,7 +70,6 @@ class Agent:
             self._sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sending
-        await self.handler.outbox.close()
 
     async def _serve(
         self, handler: Handler, site: Callable[[web.ServerRunner], web.BaseSite]

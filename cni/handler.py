@@ -13,10 +13,8 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import aiosqlite
-
 from ipledger.cni.errors import CniError, Code
-from ipledger.cni.outbox import Outbox
+from ipledger.cni.outbox import Outbox, StoreError
 from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
@@ -141,7 +139,7 @@ class CniHandler:
     async def _keep(self, release: Release) -> None:
         try:
             await self.outbox.put(release)
-        except aiosqlite.Error as error:
+        except StoreError as error:
             message = f"the release could not be stored: {error}"
             raise CniError(Code.IO_FAILURE, message) from error
 
