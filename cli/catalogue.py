@@ -35,6 +35,23 @@ COMMANDS = (
         ),
     ),
     Entry(
+        "engine",
+        "ipledger.cli.engine:engine",
+        RUN,
+        "Run one engine; of several, one leads and the others stand by.",
+        (
+            "ipledger engine --nats nats://10.0.0.5:4222 --name engine-1",
+            "ipledger engine --nats nats://10.0.0.5,nats://10.0.0.6,nats://10.0.0.7 --replicas 3",
+        ),
+    ),
+    Entry(
+        "agent",
+        "ipledger.cli.agent:agent",
+        RUN,
+        "Run the agent of this node, which the CNI plugin asks.",
+        ("ipledger agent --nats nats://10.0.0.5:4222 --node worker-1",),
+    ),
+    Entry(
         "demo",
         "ipledger.cli.demo:demo",
         RUN,

@@ -23,10 +23,13 @@ _CONNECT_TIMEOUT_S = 1
 _RETRY_DELAY_S = 0.1
 
 
-@Parameter(name="*", group=Group("Connection", sort_key=9))
+_GROUP = Group("Connection", sort_key=9)
+
+
+@Parameter(name="*", group=_GROUP)
 @dataclass(frozen=True, slots=True)
-class Connection:
-    """Options of every command that connects.
+class Server:
+    """Where NATS is, and which realm is meant.
 
     Parameters
     ----------
@@ -36,22 +39,50 @@ class Connection:
         NATS credentials file.
     realm
         The realm: a routing domain in which an address is unique.
-    timeout
-        Seconds to wait for the engine's answer.
     """
 
     nats: Annotated[str, Parameter(env_var="IPLEDGER_NATS")] = "nats://127.0.0.1:4222"
     creds: Annotated[Path | None, Parameter(show_default=False)] = None
     realm: Annotated[str, Parameter(env_var="IPLEDGER_REALM")] = "default"
-    timeout: float = 5.0
+
+    @property
+    def urls(self) -> list[str]:
+        """The URLs one by one."""
+        return self.nats.split(",")
 
     @property
     def shown(self) -> str:
         """The URLs without passwords, for messages."""
-        servers = (url.partition("://") for url in self.nats.split(","))
+        servers = (url.partition("://") for url in self.urls)
         return ",".join(f"{s}{mark}{rest.rpartition('@')[2]}" for s, mark, rest in servers)
 
+    def check(self) -> None:
+        """Raise `UsageError` where an option cannot be right."""
+        from ipledger.events.names import check_realm
 
+        try:
+            check_realm(self.realm)
+        except ValueError as error:
+            raise UsageError(f"--realm: {error}") from None
+        if self.creds is not None and not self.creds.is_file():
+            raise UsageError(f"--creds: '{self.creds}' is not a file")
+
+
+@Parameter(name="*", group=_GROUP)
+@dataclass(frozen=True, slots=True)
+class Connection(Server):
+    """Options of every command that connects and asks.
+
+    Parameters
+    ----------
+    timeout
+        Seconds to wait for the engine's answer.
+    """
+
+    timeout: float = 5.0
+
+
+DEFAULT_SERVER = Server()
 DEFAULT = Connection()
 
 
@@ -84,14 +115,7 @@ async def open_log(connection: Connection) -> AsyncGenerator[JetStreamLog]:
 
 @asynccontextmanager
 async def _nats_client(connection: Connection) -> AsyncGenerator[NatsClient]:
-    from ipledger.events.names import check_realm
-
-    try:
-        check_realm(connection.realm)
-    except ValueError as error:
-        raise UsageError(f"--realm: {error}") from None
-    if connection.creds is not None and not connection.creds.is_file():
-        raise UsageError(f"--creds: '{connection.creds}' is not a file")
+    connection.check()
     nc = await _connect(connection)
     try:
         yield nc
@@ -112,7 +136,7 @@ async def _connect(connection: Connection) -> NatsClient:
     nc = NatsClient()
     try:
         await nc.connect(
-            connection.nats.split(","),
+            connection.urls,
             user_credentials=str(connection.creds) if connection.creds else None,
             connect_timeout=_CONNECT_TIMEOUT_S,
             max_reconnect_attempts=1,

@@ -1,64 +1,49 @@
-"""Putting the roles together: server, engine and agent, started upwards, stopped downwards."""
+"""What every role that runs for long shares: signals, logging, and a connection that is kept."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
+import math
 import signal
 import sys
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from typing import Any
 
-import nats
 import nats.errors
 import uvloop
 from nats.aio.client import Client as NatsClient
 
+from ipledger.cli.connection import Server
 from ipledger.cli.errors import CliError
-from ipledger.cli.output import note
-from ipledger.cni.agent import Agent, AgentError
-from ipledger.cni.handler import CniHandler
-from ipledger.cni.outbox import Outbox
-from ipledger.engine.client import EngineClient
-from ipledger.engine.engine import Engine
-from ipledger.engine.service import EngineService
-from ipledger.events.embedded import EmbeddedServer, EmbeddedServerError
-from ipledger.events.jetstream import JetStreamLog
+from ipledger.cni.agent import AgentError
+from ipledger.cni.outbox import StoreError
+from ipledger.events.embedded import EmbeddedServerError
+from ipledger.events.jetstream import LogSettingsError
 from ipledger.events.log import LogUnavailableError
 from ipledger.projections.fold import BrokenLogError
 
 _log = logging.getLogger(__name__)
 
-_READY_TIMEOUT_S = 60.0
-_STOP_TIMEOUT_S = 10.0
-_RECONNECT_S = 0.05  # the server is on loopback, and this process starts it again
+_RECONNECT_S = 0.1
+_PING_S = 2.0  # a server that has answered no two of these is given up for another
+_SAME_ERROR_S = 10.0
 _EXPECTED = (
     AgentError,
     BrokenLogError,
     EmbeddedServerError,
+    LogSettingsError,
     LogUnavailableError,
+    StoreError,
     OSError,
     TimeoutError,
+    nats.errors.Error,
 )
 
 
-@dataclass(frozen=True, slots=True)
-class UpOptions:
-    """What `ipledger up` was told."""
-
-    data: Path
-    socket: Path
-    nats_port: int
-    http_port: int
-    node: str
-    realm: str
-    timeout_s: float
-
-
-def run_up(options: UpOptions) -> None:
-    """Run everything until a signal. Raises `CliError`."""
+def serve(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """Run `role(stop)`; `stop` is set by SIGTERM and SIGINT. Raises `CliError`."""
     if sys.flags.optimize:
         raise CliError("run Python without -O: assertions guard the invariants of the log")
     logging.basicConfig(
@@ -67,99 +52,76 @@ def run_up(options: UpOptions) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
     )
     try:
-        uvloop.run(_up(options))
+        uvloop.run(_until_signal(role))
     except _EXPECTED as error:
         raise CliError(str(error)) from error
 
 
-async def _up(options: UpOptions) -> None:
-    """Start from the bottom up, serve until a signal, stop from the top down."""
+async def _until_signal(role: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with (
-        _running_server(options) as server,
-        _connected(server.url, "engine") as engine_nc,
-        _connected(server.url, "agent") as agent_nc,
-        _running_engine(options, engine_nc, stop),
-        _running_agent(options, agent_nc) as agent,
-    ):
-        note(
-            f"ready socket={options.socket.absolute()} nats={server.url} "
-            f"http=http://127.0.0.1:{agent.http_port}"
+    await role(stop)
+
+
+@contextlib.asynccontextmanager
+async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGenerator[NatsClient]:
+    """A client of NATS that goes on connecting for as long as it takes, from now on.
+
+    It may not be connected yet. If it never can be (a credentials file that is none), `stop` is
+    set, and the error raised at the end.
+    """
+    nc = NatsClient()
+    connecting = asyncio.create_task(
+        nc.connect(
+            server.urls,
+            name=f"ipledger {role}",
+            user_credentials=str(server.creds) if server.creds else None,
+            error_cb=_error_log(role),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, any number
+            ping_interval=_PING_S,  # type: ignore[arg-type]
         )
-        await stop.wait()
-
-
-@contextlib.asynccontextmanager
-async def _running_server(options: UpOptions) -> AsyncGenerator[EmbeddedServer]:
-    server = EmbeddedServer(options.data, options.nats_port)
-    await server.start()
-    supervising = asyncio.create_task(server.supervise())
-    try:
-        yield server
-    finally:
-        supervising.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await supervising
-        await server.stop()
-
-
-@contextlib.asynccontextmanager
-async def _connected(url: str, role: str) -> AsyncGenerator[NatsClient]:
-    async def log_error(error: Exception) -> None:
-        _log.warning("%s: NATS: %r", role, error)
-
-    nc = await nats.connect(
-        url,
-        name=f"ipledger {role}",
-        error_cb=log_error,
-        max_reconnect_attempts=-1,
-        reconnect_time_wait=_RECONNECT_S,
     )
+    connecting.add_done_callback(lambda done: _stop_if_failed(done, stop))
     try:
         yield nc
+        if connecting.done():
+            connecting.result()
     finally:
+        connecting.cancel()
         with contextlib.suppress(nats.errors.Error, OSError):
             await nc.close()
 
 
-@contextlib.asynccontextmanager
-async def _running_engine(
-    options: UpOptions, nc: NatsClient, stop: asyncio.Event
-) -> AsyncGenerator[Engine]:
-    log = await JetStreamLog.create(nc, options.realm)
-    engine = Engine(log, options.realm, options.node)
-    service = EngineService(nc, engine)
-    await service.start()
-    running = asyncio.create_task(engine.run())
-    running.add_done_callback(lambda _: stop.set())
-    ready = asyncio.create_task(engine.ready.wait())
-    try:
-        await asyncio.wait_for(
-            asyncio.wait((running, ready), return_when=asyncio.FIRST_COMPLETED), _READY_TIMEOUT_S
-        )
-        if not running.done():
-            yield engine
-    finally:
-        ready.cancel()
-        engine.stop()
-        await asyncio.wait((running,), timeout=_STOP_TIMEOUT_S)
-        if not running.done():  # a commit that JetStream does not take: found at the next start
-            running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        await service.stop()
+def _stop_if_failed(done: asyncio.Task[None], stop: asyncio.Event) -> None:
+    if not done.cancelled() and done.exception() is not None:
+        stop.set()
 
 
-@contextlib.asynccontextmanager
-async def _running_agent(options: UpOptions, nc: NatsClient) -> AsyncGenerator[Agent]:
-    outbox = await Outbox.open(options.data / "agent.db", options.node)
-    client = EngineClient(nc, options.realm, options.timeout_s)
-    handler = CniHandler(client, outbox, options.node, options.timeout_s)
-    agent = Agent(handler, client, options.socket, options.http_port)
+def _error_log(role: str) -> Callable[[Exception], Awaitable[None]]:
+    """Logs what nats-py reports, and the same again not before a while has passed."""
+    last = ("", -math.inf)
+
+    async def log_error(error: Exception) -> None:
+        nonlocal last
+        text, now = repr(error), asyncio.get_running_loop().time()
+        if text != last[0] or now - last[1] >= _SAME_ERROR_S:
+            last = text, now
+            _log.warning("%s: NATS: %s", role, text)
+
+    return log_error
+
+
+async def either(work: Coroutine[Any, Any, object], stop: asyncio.Event) -> bool:
+    """Whether the work was done before `stop` was set; it is cancelled then."""
+    tasks = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
-        await agent.start()
-        yield agent
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if tasks[0].done():
+            tasks[0].result()
+        return tasks[0].done()
     finally:
-        await agent.stop()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -46,7 +46,7 @@ def up(
         name = names.check_node(node or sockets.gethostname())
     except ValueError as error:
         raise UsageError(str(error)) from error
-    from ipledger.cli.roles import UpOptions, run_up
+    from ipledger.cli.role_up import UpOptions, run_up
 
     run_up(UpOptions(data, socket, nats_port, http, name, realm, timeout))
     return 0

@@ -70,7 +70,6 @@ class Agent:
             self._sending.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._sending
-        await self.handler.outbox.close()
 
     async def _serve(
         self, handler: Handler, site: Callable[[web.ServerRunner], web.BaseSite]
@@ -122,7 +121,7 @@ class Agent:
     async def _on_http(self, request: web.BaseRequest) -> web.StreamResponse:
         match request.method, request.path:
             case "GET", "/healthz":
-                if self.client.nc.is_connected:
+                if self.client.bus.is_connected:
                     return web.Response(text="ok\n")
                 return web.Response(text="NATS is not connected\n", status=503)
             case "GET", "/metrics":

@@ -7,16 +7,14 @@ the node alone can know.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import aiosqlite
-
 from ipledger.cni.errors import CniError, Code
-from ipledger.cni.outbox import Outbox
+from ipledger.cni.outbox import Outbox, StoreError
 from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
@@ -35,6 +33,10 @@ _REMEMBERED_MAX = 4096
 Attachment: TypeAlias = tuple[str, str]
 
 
+def _now() -> float:
+    return asyncio.get_running_loop().time()
+
+
 class _Recent:
     """Attachments and when something happened to them; the newest _REMEMBERED_MAX."""
 
@@ -42,7 +44,7 @@ class _Recent:
         self._at: OrderedDict[Attachment, float] = OrderedDict()
 
     def add(self, attachment: Attachment) -> None:
-        self._at[attachment] = time.monotonic()
+        self._at[attachment] = _now()
         if len(self._at) > _REMEMBERED_MAX:
             self._at.popitem(last=False)
 
@@ -51,7 +53,7 @@ class _Recent:
 
     def within(self, attachment: Attachment, seconds: float) -> bool:
         at = self._at.get(attachment)
-        return at is not None and time.monotonic() - at < seconds
+        return at is not None and _now() - at < seconds
 
 
 @dataclass(slots=True)
@@ -139,7 +141,7 @@ class CniHandler:
     async def _keep(self, release: Release) -> None:
         try:
             await self.outbox.put(release)
-        except aiosqlite.Error as error:
+        except StoreError as error:
             message = f"the release could not be stored: {error}"
             raise CniError(Code.IO_FAILURE, message) from error
 

@@ -43,17 +43,22 @@ class Refused(Answer, frozen=True):
 
 
 class TryAgain(Answer, frozen=True):
-    """Not now: the engine is full, or has just stopped being the leader. Nothing is promised."""
+    """Not now: the engine is full, behind, or does not lead any more. Nothing is promised."""
 
     message: str
 
 
 class Status(Answer, frozen=True):
-    """How the engine is. Times are RFC 3339, `queue` is the commands waiting."""
+    """How the engine that answers is, and who leads as far as it knows ('' if nobody does).
+
+    `role` is a word of `Role`, `time` is RFC 3339, `queue` is the commands waiting.
+    """
 
     position: str
     realm: str
     engine: str
+    role: str
+    leader: str
     version: str
     epoch: int
     time: str

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from typing import TypeVar
 
 import msgspec
 import nats.errors
-from nats.aio.client import Client as NatsClient
 
 from ipledger.engine import queries
 from ipledger.engine.answers import (
@@ -43,11 +42,16 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
+from ipledger.events.bus import Bus, Subscription
+from ipledger.events.position import START, Position
 
-_ATTEMPT_TIMEOUT_FIRST_S = 1.0
-_ATTEMPT_TIMEOUT_MAX_S = 5.0
+# A request that an engine took with it when it died is sent again after the first of these; one
+# that is only late is harmed by that as little as by any other repetition.
+_ATTEMPT_TIMEOUT_FIRST_S = 0.5
+_ATTEMPT_TIMEOUT_MAX_S = 4.0
 _RETRY_FIRST_S = 0.02
-_RETRY_MAX_S = 1.0
+_RETRY_MAX_S = 0.25  # an agent must not miss a takeover for long
+_PAGE_TIMEOUT_S = 5.0
 
 T = TypeVar("T", bound=AnyAnswer)
 
@@ -75,24 +79,28 @@ class RefusedError(Exception):
 
 @dataclass(slots=True)
 class EngineClient:
-    """Asks the engine of a realm. Every method raises `EngineUnavailableError` and `RefusedError`.
+    """Asks the engines of a realm. Methods raise `EngineUnavailableError` and `RefusedError`.
 
-    `timeout_s` is how long a request is tried; each one may be given less.
+    `timeout_s` is how long a request is tried; each one may be given less. Whichever engine
+    answers a query, its answer is at least as new as any that this client was given before: it
+    reads what it wrote. `position` is the newest one.
     """
 
-    nc: NatsClient
+    bus: Bus
     realm: str = names.REALM_DEFAULT
     timeout_s: float = 10.0
+    random: Random = field(default_factory=Random)
+    position: Position = field(default=START, init=False)
 
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
         """Send a node's ADD."""
         subject = names.node_command(self.realm, command.node, "allocate")
-        return await self._ask(subject, command, Allocated, timeout_s)
+        return await self._ask(subject, _encode(command), Allocated, timeout_s)
 
     async def release(self, command: Release, timeout_s: float | None = None) -> Released:
         """Send a node's DEL."""
         subject = names.node_command(self.realm, command.node, "release")
-        return await self._ask(subject, command, Released, timeout_s)
+        return await self._ask(subject, _encode(command), Released, timeout_s)
 
     async def apply(self, command: AnyApply) -> Applied:
         """Create or change what a manifest describes."""
@@ -112,8 +120,7 @@ class EngineClient:
 
     async def check(self, commands: tuple[AnyApply, ...]) -> tuple[Forecast, ...]:
         """What these commands would do, one after another. Nothing is changed."""
-        subject = names.query(self.realm, "check")
-        return (await self._ask(subject, queries.Check(commands=commands), Checked)).forecasts
+        return (await self._query("check", queries.Check(commands=commands), Checked)).forecasts
 
     async def delete_application(self, command: DeleteApplication) -> Applied:
         """Tell that a workload is gone."""
@@ -124,32 +131,33 @@ class EngineClient:
         return await self._admin("release", command, Released)
 
     async def status(self) -> Status:
-        """How the engine is."""
-        return await self._ask(names.query(self.realm, "status"), queries.AskStatus(), Status)
+        """How the engine that answers is."""
+        return await self._query("status", queries.AskStatus(), Status)
 
     async def pools(self, name: str = "") -> Page:
         """The pools, or the one named."""
-        return await self._ask(names.query(self.realm, "pools"), queries.Pools(name=name), Page)
+        return await self._query("pools", queries.Pools(name=name), Page)
 
     async def subnets(self, name: str = "") -> Page:
         """The subnets, or the one named."""
-        subject = names.query(self.realm, "subnets")
-        return await self._ask(subject, queries.Subnets(name=name), Page)
+        return await self._query("subnets", queries.Subnets(name=name), Page)
 
     async def reservations(self, name: str = "") -> Page:
         """The reservations, or the one named."""
-        subject = names.query(self.realm, "reservations")
-        return await self._ask(subject, queries.Reservations(name=name), Page)
+        return await self._query("reservations", queries.Reservations(name=name), Page)
 
     async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
         """The allocations asked for, part by part, all at one position."""
-        inbox = self.nc.new_inbox()
-        subscription = await self.nc.subscribe(inbox)
-        subject = names.query(self.realm, "allocations")
+        subject, payload = names.query(self.realm, "allocations"), self._encode_query(query)
+        answers: Subscription | None = None
 
         async def attempt(timeout_s: float) -> AnyAnswer:
-            await self.nc.publish(subject, _encode(query), reply=inbox)
-            message = await subscription.next_msg(timeout_s)
+            nonlocal answers
+            await _end(answers)  # a late answer must not mix with another engine's to the next
+            inbox = self.bus.new_inbox()
+            answers = await self.bus.subscribe(inbox)
+            await self.bus.publish(subject, payload, reply=inbox)
+            message = await answers.next_msg(timeout_s)
             if not message.data:  # the server's own answer: nobody listens on the subject
                 raise nats.errors.NoRespondersError
             return _decode(message.data)
@@ -158,25 +166,30 @@ class EngineClient:
             page = await self._retry(attempt, Page, self.timeout_s)
             yield page
             while not page.last:
-                message = await subscription.next_msg(_ATTEMPT_TIMEOUT_MAX_S)
+                assert answers is not None
+                message = await answers.next_msg(_PAGE_TIMEOUT_S)
                 page = _expect(_decode(message.data), Page)
                 yield page
         except nats.errors.TimeoutError:
             raise EngineUnavailableError("the rest of the rows did not come") from None
         finally:
-            with contextlib.suppress(nats.errors.Error):
-                await subscription.unsubscribe()
+            await _end(answers)
+
+    async def _query(self, verb: str, query: queries.Query, want: type[T]) -> T:
+        return await self._ask(names.query(self.realm, verb), self._encode_query(query), want)
+
+    def _encode_query(self, query: queries.Query) -> bytes:
+        at_least = "" if self.position == START else str(self.position)
+        return _encode(msgspec.structs.replace(query, at_least=at_least))
 
     async def _admin(self, verb: str, command: AnyCommand, want: type[T]) -> T:
-        return await self._ask(names.admin_command(self.realm, verb), command, want)
+        return await self._ask(names.admin_command(self.realm, verb), _encode(command), want)
 
     async def _ask(
-        self, subject: str, body: msgspec.Struct, want: type[T], timeout_s: float | None = None
+        self, subject: str, payload: bytes, want: type[T], timeout_s: float | None = None
     ) -> T:
-        payload = _encode(body)
-
         async def attempt(attempt_timeout_s: float) -> AnyAnswer:
-            message = await self.nc.request(subject, payload, timeout=attempt_timeout_s)
+            message = await self.bus.request(subject, payload, timeout=attempt_timeout_s)
             return _decode(message.data)
 
         return await self._retry(attempt, want, self.timeout_s if timeout_s is None else timeout_s)
@@ -190,26 +203,45 @@ class EngineClient:
         delay_s, attempt_s = _RETRY_FIRST_S, _ATTEMPT_TIMEOUT_FIRST_S
         why = "no time was given"
         while (left_s := deadline - clock()) > 0:
-            try:
-                answer = await attempt(min(left_s, attempt_s))
-            except nats.errors.NoRespondersError:
-                why = f"no engine serves realm {self.realm!r}"
-            except nats.errors.MaxPayloadError:
-                size = f"more than the {self.nc.max_payload} bytes that the NATS server takes"
-                raise RefusedError(Refusal(Reason.BAD_REQUEST, f"the request is {size}")) from None
-            except (TimeoutError, nats.errors.TimeoutError):
-                why = "the engine did not answer"
-            except nats.errors.Error as error:
-                why = f"NATS cannot be reached ({error!r})"
-            else:
-                if not isinstance(answer, TryAgain):
-                    return _expect(answer, want)
-                why = answer.message
+            answer = await self._attempt(attempt, min(left_s, attempt_s))
+            if not isinstance(answer, str | TryAgain):
+                self._remember(answer)
+                return _expect(answer, want)
+            why = answer if isinstance(answer, str) else answer.message
             left_s = deadline - clock()
-            await asyncio.sleep(max(0.0, min(delay_s * random.uniform(0.5, 1.5), left_s)))
+            await asyncio.sleep(max(0.0, min(delay_s * self.random.uniform(0.5, 1.5), left_s)))
             delay_s = min(delay_s * 2, _RETRY_MAX_S)
             attempt_s = min(attempt_s * 2, _ATTEMPT_TIMEOUT_MAX_S)
         raise EngineUnavailableError(f"{why}, tried for {timeout_s:g} s")
+
+    async def _attempt(
+        self, attempt: Callable[[float], Awaitable[AnyAnswer]], timeout_s: float
+    ) -> AnyAnswer | str:
+        """One attempt: the answer, or why there is none."""
+        if not self.bus.is_connected:  # what is sent now would go out late, when nobody waits
+            return "NATS cannot be reached"
+        try:
+            return await attempt(timeout_s)
+        except nats.errors.NoRespondersError:
+            return f"no engine serves realm {self.realm!r}"
+        except nats.errors.MaxPayloadError:
+            size = f"more than the {self.bus.max_payload} bytes that the NATS server takes"
+            raise RefusedError(Refusal(Reason.BAD_REQUEST, f"the request is {size}")) from None
+        except (TimeoutError, nats.errors.TimeoutError):
+            return "the engine did not answer"
+        except nats.errors.Error as error:
+            return f"NATS cannot be reached ({error!r})"
+
+    def _remember(self, answer: AnyAnswer) -> None:
+        position: str = getattr(answer, "position", "")
+        if position:
+            self.position = max(self.position, Position.parse(position))
+
+
+async def _end(subscription: Subscription | None) -> None:
+    if subscription is not None:
+        with contextlib.suppress(nats.errors.Error):
+            await subscription.unsubscribe()
 
 
 def _expect(answer: AnyAnswer, want: type[T]) -> T:

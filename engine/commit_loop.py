@@ -3,7 +3,9 @@
 All commands that arrived while the last commit was on its way are decided one after another
 against the speculative state and leave as one commit; each is answered when it is acknowledged.
 Reads wait in the same queue, so that no answer ever tells of an event that is not durable.
-One commit is in flight. An append that is refused means that another engine leads.
+One commit is in flight. An append that is refused means that another engine leads. An answer
+that rests on no new commit is confirmed instead: the log must still end where this engine has it
+(docs/adr/0020), or an engine that slept through its own end would tell of a state that is over.
 """
 
 from __future__ import annotations
@@ -39,7 +41,7 @@ from ipledger.engine.commands import (
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import commit
-from ipledger.events.log import Appended, Log
+from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.types import (
     AddressesReleased,
     ApplicationCreated,
@@ -62,7 +64,10 @@ QUEUE_MAX = 16_384
 """Requests that may wait; one more is answered "try again" at once."""
 
 Look: TypeAlias = Callable[[State], object]
-"""A read: evaluated in its turn, answered once everything before it is durable."""
+"""A read: evaluated in its turn, answered once everything before it is durable.
+
+One that returns `TryAgain` knows of more than the state has: the batch is then confirmed.
+"""
 
 Reply: TypeAlias = Callable[[Any], Awaitable[None]]
 """Takes the answer to a command, what a look returned, or `TryAgain`."""
@@ -96,6 +101,8 @@ class _Batch:
     size: int = commit.ENVELOPE_BYTES_MAX
     answers: list[tuple[Reply, object]] = field(default_factory=list[tuple[Reply, object]])
     traceparent: str = ""
+    is_certain: bool = True
+    """Whether it may be answered without a commit and without looking at the log."""
 
 
 class DeposedError(Exception):
@@ -139,11 +146,16 @@ class CommitLoop:
         self._wake.set()
 
     async def take_leadership(self, engine: str, version: str) -> None:
-        """Open the term with the next epoch. Raises `DeposedError` if another engine was first."""
-        batch = _Batch(self._now())
-        event = LeadershipTaken(epoch=self._fold.state.epoch + 1, engine=engine, version=version)
-        self._evolve(batch, Decision((event,)), [commit.encode_event(event)])
-        await self._commit(batch)
+        """Open the term with the next epoch. Raises `DeposedError` if another engine was first.
+
+        The state has the event only once it is durable: whoever gives up waiting for that, or
+        loses, has a fold as good as before.
+        """
+        fold = self._fold
+        epoch = fold.state.epoch + 1
+        event = LeadershipTaken(epoch=epoch, engine=engine, version=version)
+        payload = commit.encode(epoch, self._now(), fold.hash, [commit.encode_event(event)])
+        fold.apply(Entry(await self._append(payload), payload))
 
     async def run(self) -> None:
         """Serve until `stop`, or raise `DeposedError`. Whoever still waits then may try again."""
@@ -165,12 +177,17 @@ class CommitLoop:
         try:
             if batch.events:
                 await self._commit(batch)
-        except BaseException:
+            elif not batch.is_certain:
+                await self._confirm()
+        except BaseException as error:
             for reply, _ in batch.answers:
-                await reply(TryAgain("the commit was not acknowledged"))
-            raise
-        for reply, answer in batch.answers:
-            await reply(answer)
+                await reply(TryAgain("the engine could not make certain of the answer"))
+            if batch.events or not isinstance(error, LogUnavailableError):
+                raise
+            _log.warning("an answer could not be confirmed: %s", error)
+        else:
+            for reply, answer in batch.answers:
+                await reply(answer)
 
     def _now(self) -> int:
         return max(self._clock(), self._fold.time)
@@ -182,8 +199,11 @@ class CommitLoop:
         while self._waiting:
             request = self._waiting.popleft()
             if callable(request.work):
-                batch.answers.append((request.reply, request.work(state)))
+                found = request.work(state)
+                batch.answers.append((request.reply, found))
+                batch.is_certain &= not isinstance(found, TryAgain)
                 continue
+            batch.is_certain = False
             decision = _decide(state, request.work, batch.time)
             encoded = [commit.encode_event(event) for event in decision.events]
             size = batch.size + sum(len(event) + 1 for event in encoded)
@@ -208,12 +228,21 @@ class CommitLoop:
     async def _commit(self, batch: _Batch) -> None:
         fold = self._fold
         payload = commit.encode(fold.state.epoch, batch.time, fold.hash, batch.events)
-        outcome = await self._log.append(
-            payload, after=fold.sequence, traceparent=batch.traceparent
-        )
+        sequence = await self._append(payload, batch.traceparent)
+        fold.advance(sequence, commit.digest(payload), batch.time)
+
+    async def _append(self, payload: bytes, traceparent: str = "") -> int:
+        after = self._fold.sequence
+        outcome = await self._log.append(payload, after=after, traceparent=traceparent)
         if not isinstance(outcome, Appended):
-            raise DeposedError(f"the log went on to {outcome.last}, behind {fold.sequence}")
-        fold.advance(outcome.sequence, commit.digest(payload), batch.time)
+            raise DeposedError(f"the log went on to {outcome.last}, behind {after}")
+        return outcome.sequence
+
+    async def _confirm(self) -> None:
+        """Raise `DeposedError` unless the log ends where this engine has it."""
+        last = await self._log.last()
+        if last != self._fold.sequence:
+            raise DeposedError(f"the log ends at {last}, not at {self._fold.sequence}")
 
 
 def _decide(state: State, command: AnyCommand, now: int) -> Decision:

@@ -1,24 +1,51 @@
-"""The engine: load the log, take leadership, serve, and begin again when deposed."""
+"""The engine: follow the log and answer questions; lead where nobody does; follow again.
+
+    loading -> standby -> leader -> standby, or loading where the state was speculative
+                      \\-> stopped
+
+Leading begins with an append, `LeadershipTaken`, and ends with one that is refused; that is all
+that safety needs. Heartbeats make it quick (engine/heartbeats.py).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from typing import Any
 
 from ipledger import __version__
-from ipledger.engine.answers import Status
-from ipledger.engine.commit_loop import CommitLoop, DeposedError, Request
+from ipledger.engine.answers import Status, TryAgain
+from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request
+from ipledger.engine.heartbeats import Heartbeat, Heartbeats
+from ipledger.engine.replica import Replica
+from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
-from ipledger.projections.fold import Fold
+from ipledger.events.position import Position
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
 _AGAIN_DELAY_S = 0.5
+_BEHIND_WAIT_S = 0.4
+"""How long a question waits for an engine that is behind: less than its asker does."""
+
+
+class Role(StrEnum):
+    """What an engine does now."""
+
+    LOADING = "loading"
+    """It folds the log, and answers nothing."""
+    STANDBY = "standby"
+    """It follows the log and answers questions."""
+    LEADER = "leader"
+    """It decides and commits, too."""
+    STOPPED = "stopped"
 
 
 def wall_clock() -> int:
@@ -26,83 +53,187 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
-async def load(log: Log) -> Fold:
-    """Fold a log to its end. Raises `BrokenLogError`, `LogUnavailableError`."""
-    fold = Fold()
-    async for entry in log.read(0):
-        fold.apply(entry)
-    return fold
+async def _ignore(role: Role) -> None:
+    pass
 
 
 @dataclass(slots=True)
 class Engine:
-    """One engine of a realm. `name` tells it from others in the log."""
+    """One engine of a realm. `name` tells it from others in the log.
+
+    `alone` says that no other one is expected: it begins by leading, not by listening. `on_role`
+    is awaited at each change of roles. `ready` is set when it can be asked, which for an engine
+    that begins by leading is when it leads or was refused.
+    """
 
     log: Log
+    bus: Bus
     realm: str
     name: str
     clock: Callable[[], int] = wall_clock
-    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    random: Random = field(default_factory=Random)
+    alone: bool = False
+    on_role: Callable[[Role], Awaitable[None]] = _ignore
+    ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    role: Role = field(default=Role.LOADING, init=False)
+    _heartbeats: Heartbeats = field(init=False)
+    _replica: Replica = field(init=False)
     _loop: CommitLoop | None = field(default=None, init=False)
-    _stopping: bool = field(default=False, init=False)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __post_init__(self) -> None:
+        self._heartbeats = Heartbeats(self.bus, self.realm, self.random)
+        self._replica = Replica(self.log, self._on_commit)
 
     def submit(self, request: Request) -> bool:
-        """Queue a request. False when this engine does not lead or is full: try again."""
+        """Queue a command. False when this engine does not lead or is full: try again."""
         return self._loop is not None and self._loop.submit(request)
 
-    @property
-    def waiting(self) -> int:
-        """How many requests wait to be decided."""
-        return self._loop.waiting if self._loop is not None else 0
+    def is_behind(self, position: Position) -> bool:
+        """Whether `look` would have to wait for the log."""
+        return self._loop is None and self._replica.position < position
+
+    async def look(self, look: Look, at_least: Position, reply: Reply) -> None:
+        """Answer a read from this engine's fold, at `at_least` or a newer position.
+
+        The leader's reads wait in the queue of commands (ADR 4); a standby has only what is
+        durable. An engine that stays behind answers `TryAgain`.
+        """
+
+        def guarded(state: State) -> object:
+            if state.position < at_least:
+                return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
+            return look(state)
+
+        if self.is_behind(at_least):
+            await self._replica.reached(at_least, _BEHIND_WAIT_S)
+        if self.role is Role.STANDBY and self._loop is None:
+            await reply(guarded(self._replica.fold.state))
+        elif not self.submit(Request(guarded, reply)):
+            await reply(TryAgain("the engine is loading, stopping, or full"))
 
     def stop(self) -> None:
-        """Make `run` return once what waits is answered."""
-        self._stopping = True
-        if self._loop is not None:
-            self._loop.stop()
+        """Make `run` return once what waits is answered, and leadership is given up."""
+        self._stop.set()
 
     async def run(self) -> None:
-        """Lead and serve until `stop`. Raises `BrokenLogError` if the log is not whole."""
-        while not self._stopping:
+        """Serve until `stop`. Raises `BrokenLogError` if the log is not whole."""
+        await self._heartbeats.start()
+        try:
+            while not self._stop.is_set():
+                await self._until_stopped(self._load())
+                if not self.alone:
+                    await self._until_stopped(self._replica.follow(), self._heartbeats.silence())
+                self.alone = False
+                if not self._stop.is_set():
+                    await self._lead()
+        finally:
+            await self._heartbeats.stop()
+            await self._become(Role.STOPPED)
+
+    async def _load(self) -> None:
+        if self._replica.is_speculative:
+            self._replica = Replica(self.log, self._on_commit)
+        while self.role is not Role.STANDBY:
             try:
-                await self._lead()
-            except DeposedError as error:
-                _log.warning("another engine leads: %s", error)
+                await self._replica.catch_up()
+                await self._become(Role.STANDBY)
             except LogUnavailableError as error:
                 _log.warning("the log cannot be read, trying again: %s", error)
-            else:
-                continue
-            finally:
-                self.ready.clear()
-                self._loop = None
-            await asyncio.sleep(_AGAIN_DELAY_S)
+                await asyncio.sleep(_AGAIN_DELAY_S)
 
     async def _lead(self) -> None:
-        fold = await load(self.log)
-        loop = CommitLoop(self.log, fold, self.clock)
+        try:
+            await self._until_stopped(self._take_over())
+            if self._loop is not None:
+                await self._serve(self._loop)
+        except DeposedError as error:
+            _log.warning("another engine leads: %s", error)
+        except LogUnavailableError as error:
+            _log.warning("the log cannot be read: %s", error)
+        finally:
+            self._loop = None
+            self._heartbeats.wait_again()
+            await self._become(Role.LOADING if self._replica.is_speculative else Role.STANDBY)
+
+    async def _take_over(self) -> None:
+        replica = self._replica
+        epoch = replica.fold.state.epoch
+        await replica.catch_up()
+        if replica.fold.state.epoch > epoch:
+            raise DeposedError(f"{replica.fold.state.engine} was first to take over")
+        loop = CommitLoop(self.log, replica.fold, self.clock)
         await loop.take_leadership(self.name, __version__)
-        _log.info(
-            "leading realm %s in epoch %d from commit %d",
-            self.realm,
-            fold.state.epoch,
-            fold.sequence,
-        )
+        self._on_commit(replica.fold.state)
         self._loop = loop
-        if self._stopping:
+
+    async def _serve(self, loop: CommitLoop) -> None:
+        """Lead until another engine does, or until this one is to stop."""
+        epoch = self._replica.fold.state.epoch
+        beating = asyncio.create_task(self._heartbeats.beat(self._heartbeat))
+        term = asyncio.create_task(loop.run())
+        try:
+            await self._become(Role.LEADER)
+            _log.info("leading realm %s in epoch %d", self.realm, epoch)
+            await self._until_stopped(_ended(term), self._heartbeats.overtaken(epoch))
+            if self._heartbeats.epoch > epoch:
+                raise DeposedError(f"epoch {self._heartbeats.epoch} has begun")
             loop.stop()
-        self.ready.set()
-        await loop.run()
+            await term
+            beating.cancel()
+            await self._heartbeats.publish(self._heartbeat(leading=False))
+        finally:
+            await _cancel(term, beating)
+
+    def _heartbeat(self, *, leading: bool = True) -> Heartbeat:
+        fold = self._replica.fold
+        durable = Position(fold.sequence, 0)
+        return Heartbeat(self.name, fold.state.epoch, str(durable), leading)
+
+    def _on_commit(self, state: State) -> None:
+        self._heartbeats.learn(state.epoch)
+
+    async def _become(self, role: Role) -> None:
+        if role is not self.role:
+            self.role = role
+            await self.on_role(role)
+        if role is Role.LEADER or (role is Role.STANDBY and not self.alone):
+            self.ready.set()
+
+    async def _until_stopped(self, *work: Coroutine[Any, Any, object]) -> None:
+        """Return when one of these is done, or this engine is to stop; the rest is cancelled."""
+        tasks = [asyncio.create_task(one) for one in (*work, self._stop.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancel(*tasks)
+        for task in tasks:
+            if not task.cancelled():
+                task.result()
 
     def status(self, state: State) -> Status:
         """How the engine is, as a read of the state."""
         return Status(
             position=str(state.position),
             realm=self.realm,
-            engine=state.engine,
+            engine=self.name,
+            role=self.role,
+            leader=self.name if self.role is Role.LEADER else self._heartbeats.leader,
             version=__version__,
             epoch=state.epoch,
             time=format_time(self.clock()),
             pools=len(state.pools),
             allocations=len(state.allocations),
-            queue=self.waiting,
+            queue=self._loop.waiting if self._loop is not None else 0,
         )
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Wait for a task; to cancel this leaves the task alone."""
+    await asyncio.wait((task,))
+
+
+async def _cancel(*tasks: asyncio.Task[Any]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from ipledger.engine.answers import Page
 from ipledger.engine.commands import AnyApply
@@ -29,9 +30,14 @@ from ipledger.projections.state import State
 
 PAGE_ROWS = 500
 
+PositionText: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,18}\.[0-9]{1,9})?$")]
+"""A position as text, or ''."""
+
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
-    """Base of all queries."""
+    """Base of all queries. The answer is true at `at_least` or a newer position, '' is any."""
+
+    at_least: PositionText = ""
 
 
 class Pools(Query, frozen=True):

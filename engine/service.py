@@ -1,24 +1,26 @@
 """The command and query service: the engine's face on NATS.
 
-A command's node is the one in its subject, since NATS permissions allowed that; what the
-payload says of a node is overwritten (DESIGN section 6).
+Commands are subscribed to only while the engine leads, by every engine that believes it does:
+the log settles which of them is right. Queries are subscribed to by every replica in a queue
+group, so that one of them answers.
+
+A command's node is the one in its subject, since NATS permissions allowed that; what the payload
+says of a node is overwritten (DESIGN section 6).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 import nats.errors
 from msgspec.json import Decoder
-from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
 
 from ipledger.engine import dry_run, queries
 from ipledger.engine.answers import AnyAnswer, Checked, Page, Refused, TryAgain
@@ -36,10 +38,12 @@ from ipledger.engine.commands import (
     Release,
     ReleaseAllocation,
 )
-from ipledger.engine.commit_loop import Look, Reply, Request
-from ipledger.engine.engine import Engine
+from ipledger.engine.commit_loop import Reply, Request
+from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
+from ipledger.events.bus import Bus, Message, Subscription
+from ipledger.events.position import START, Position
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.state import State
 
@@ -68,7 +72,8 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
 }
-_BUSY = TryAgain("the engine does not lead yet, or its queue is full")
+_BUSY = TryAgain("the engine does not lead, or its queue is full")
+_QUEUE = "engines"
 _encode = msgspec.json.Encoder().encode
 
 T = TypeVar("T")
@@ -76,53 +81,84 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class EngineService:
-    """Subscribes an engine to its realm's commands and queries."""
+    """Subscribes an engine to its realm's commands and queries, as its role has it."""
 
-    nc: NatsClient
+    bus: Bus
     engine: Engine
-    _subscriptions: list[Subscription] = field(default_factory=list[Subscription], init=False)
-    _sending: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
+    _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
+    _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
+    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
 
     async def start(self) -> None:
-        """Begin to receive."""
-        realm = self.engine.realm
-        handlers: dict[str, Callable[[Msg], Awaitable[None]]] = {
-            names.node_command(realm, "*", "*"): self._on_node_command,
-            names.admin_command(realm, "*"): self._on_admin_command,
-            names.query(realm, "*"): self._on_query,
-        }
-        for subject, handler in handlers.items():
-            self._subscriptions.append(await self.nc.subscribe(subject, cb=handler))
-        await self.nc.flush()
+        """Follow the roles of the engine from here on. To be called before it runs."""
+        self.engine.on_role = self._on_role
+        await self._on_role(self.engine.role)
 
     async def stop(self) -> None:
         """Receive no more."""
-        for subscription in self._subscriptions:
-            await subscription.unsubscribe()
-        for task in self._sending:
+        await self._unsubscribe(self._commands)
+        await self._unsubscribe(self._queries)
+        for task in self._tasks:
             task.cancel()
 
-    async def _on_node_command(self, message: Msg) -> None:
+    async def _on_role(self, role: Role) -> None:
+        realm, subscribe = self.engine.realm, self.bus.subscribe
+        if role is not Role.LEADER:
+            await self._unsubscribe(self._commands)
+        elif not self._commands:
+            nodes, admin = names.node_command(realm, "*", "*"), names.admin_command(realm, "*")
+            self._commands.append(await subscribe(nodes, cb=self._on_node_command))
+            self._commands.append(await subscribe(admin, cb=self._on_admin_command))
+        if role not in (Role.STANDBY, Role.LEADER):
+            await self._unsubscribe(self._queries)
+        elif not self._queries:
+            self._queries.append(
+                await subscribe(names.query(realm, "*"), queue=_QUEUE, cb=self._on_query)
+            )
+
+    async def _unsubscribe(self, subscriptions: list[Subscription]) -> None:
+        while subscriptions:
+            with contextlib.suppress(nats.errors.Error):
+                await subscriptions.pop().unsubscribe()
+
+    async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
         command = await self._decode(message, _NODE_COMMANDS.get(verb))
         if command is not None:
             command = msgspec.structs.replace(command, node=names.node_of(node))
             await self._submit(command, partial(self._reply, message.reply))
 
-    async def _on_admin_command(self, message: Msg) -> None:
+    async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
         command = await self._decode(message, _ADMIN_COMMANDS.get(verb))
         if command is not None:
             await self._submit(command, partial(self._reply, message.reply))
 
-    async def _on_query(self, message: Msg) -> None:
+    async def _submit(self, command: AnyCommand, reply: Reply) -> None:
+        if not self.engine.submit(Request(command, reply)):
+            await reply(_BUSY)
+
+    async def _on_query(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
         query = await self._decode(message, _QUERIES.get(verb))
+        if query is None:
+            return
+        at_least = Position.parse(query.at_least) if query.at_least else START
         if isinstance(query, queries.AllocationsWhere):
-            await self._submit(partial(_find, query), partial(self._reply_found, message.reply))
-        elif query is not None:
-            look = partial(self._answer, query)
-            await self._submit(look, partial(self._reply, message.reply))
+            reply = partial(self._reply_found, message.reply)
+            looking = self.engine.look(partial(_find, query), at_least, reply)
+        else:
+            reply = partial(self._reply, message.reply)
+            looking = self.engine.look(partial(self._answer, query), at_least, reply)
+        if self.engine.is_behind(at_least):
+            self._begin(looking)  # others must not wait with it
+        else:
+            await looking
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
         position = str(state.position)
@@ -138,11 +174,7 @@ class EngineService:
             case _:
                 return self.engine.status(state)
 
-    async def _submit(self, work: AnyCommand | Look, reply: Reply) -> None:
-        if not self.engine.submit(Request(work, reply)):
-            await reply(_BUSY)
-
-    async def _decode(self, message: Msg, decode: Callable[[bytes], T] | None) -> T | None:
+    async def _decode(self, message: Message, decode: Callable[[bytes], T] | None) -> T | None:
         try:
             if decode is None:
                 raise msgspec.ValidationError(f"unknown verb in subject {message.subject!r}")
@@ -156,7 +188,7 @@ class EngineService:
         if not inbox:
             return
         try:
-            await self.nc.publish(inbox, _encode(answer))
+            await self.bus.publish(inbox, _encode(answer))
         except nats.errors.Error as error:
             _log.warning("an answer could not be sent: %r", error)
 
@@ -170,10 +202,7 @@ class EngineService:
             return await self._reply(inbox, Refused(position, rows))
         if len(rows) <= queries.PAGE_ROWS:
             return await self._reply(inbox, next(queries.pages(position, rows)))
-        task = asyncio.create_task(self._send_pages(inbox, position, rows))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
-        return None
+        return self._begin(self._send_pages(inbox, position, rows))
 
     async def _send_pages(self, inbox: str, position: str, rows: list[Allocation]) -> None:
         for page in queries.pages(position, rows):

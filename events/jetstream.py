@@ -27,14 +27,16 @@ from ipledger.events.log import Appended, Conflict, Entry, LogUnavailableError
 
 _log = logging.getLogger(__name__)
 
-_WRONG_LAST_SEQUENCE = 10071  # nats-server's JSStreamWrongLastSequenceErrF
+# nats-server's JSStreamWrongLastSequenceErrF and JSStreamWrongLastSequenceConstantErr
+_WRONG_LAST_SEQUENCE = (10071, 10164)
+_OTHER_CONFIG = 10058  # JSStreamNameExistErr: the stream is there with another configuration
 _ANSWER_TIMEOUT_S = 2.0
 _APPEND_TIMEOUT_FIRST_S = 0.5  # a lost answer costs this; sending again too early costs nothing
-_APPEND_TIMEOUT_MAX_S = 4.0
+_APPEND_TIMEOUT_MAX_S = 2.0
 _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
 _FETCH_MESSAGES = 500
-_FETCH_TIMEOUT_S = 5.0
+_FETCH_TIMEOUT_S = 2.0
 _CONSUMER_IDLE_S = 30.0
 _HEADER_BYTES_MAX = 1024
 
@@ -55,6 +57,10 @@ def stream_config(realm: str, replicas: int = 1) -> StreamConfig:
         deny_delete=True,
         deny_purge=True,
     )
+
+
+class LogSettingsError(Exception):
+    """The stream exists with settings under which it would not be a log of ours."""
 
 
 @dataclass(slots=True)
@@ -81,12 +87,26 @@ class JetStreamLog:
 
     @classmethod
     async def create(cls, nc: NatsClient, realm: str, replicas: int = 1) -> JetStreamLog:
-        """Reach a realm's stream, making it where it does not exist yet."""
+        """Reach a realm's stream, making it with `replicas` where it does not exist yet.
+
+        One that exists keeps the replicas it has: changing them is an operator's decision.
+        Raises `LogUnavailableError`, and `LogSettingsError` if its other settings differ.
+        """
         js = nc.jetstream(timeout=_ANSWER_TIMEOUT_S)
+        name = names.stream(realm)
         try:
-            await js.add_stream(stream_config(realm, replicas))
+            there = await _replicas(js, name) or replicas
+            await js.add_stream(stream_config(realm, there))
+        except nats.js.errors.APIError as error:
+            if error.err_code != _OTHER_CONFIG:
+                why = error.description or repr(error)
+                raise LogUnavailableError(f"cannot create {name}: {why}") from error
+            what = f"stream {name} exists, but not with the settings of a log of ipledger"
+            raise LogSettingsError(f"{what}; see `nats stream info {name}`") from error
         except _PASSING as error:
-            raise LogUnavailableError(f"cannot create {names.stream(realm)}: {error!r}") from error
+            raise LogUnavailableError(f"cannot create {name}: {error!r}") from error
+        if there != replicas:
+            _log.warning("stream %s has %d replicas, not the %d asked for", name, there, replicas)
         return cls(nc, js, realm)
 
     @property
@@ -118,8 +138,10 @@ class JetStreamLog:
                 )
                 return Appended(ack.seq)
             except nats.js.errors.APIError as error:
-                if error.err_code == _WRONG_LAST_SEQUENCE:
-                    return await self._resolve(payload, after)
+                if error.err_code in _WRONG_LAST_SEQUENCE:
+                    outcome = await self._resolve(payload, after)
+                    if outcome is not None:
+                        return outcome
                 _log.warning("append after %d refused by JetStream, trying again: %s", after, error)
             except _PASSING as error:
                 self._check_open(error)
@@ -128,11 +150,17 @@ class JetStreamLog:
             delay_s = min(delay_s * 2, _RETRY_MAX_S)
             timeout_s = min(timeout_s * 2, _APPEND_TIMEOUT_MAX_S)
 
-    async def _resolve(self, payload: bytes, after: int) -> Appended | Conflict:
-        """Tell a conflict from a copy of ours that landed while its answer was lost (idea 4)."""
+    async def _resolve(self, payload: bytes, after: int) -> Appended | Conflict | None:
+        """Tell a conflict from a copy of ours that landed while its answer was lost (idea 4).
+
+        None if neither is there: the leader of a replicated stream counts a message from when
+        it has proposed it, and whether that one (ours or another's) lands is not certain yet.
+        """
         while True:
             try:
                 last = await self.last()
+                if last == after:
+                    return None
                 if last > after:
                     stored = await self.js.get_msg(names.stream(self.realm), after + 1)
                     if stored.data == payload:
@@ -218,3 +246,12 @@ class JetStreamLog:
             raise LogUnavailableError("entries known to exist were not delivered") from error
         except _PASSING as error:
             raise LogUnavailableError(f"fetch failed: {error!r}") from error
+
+
+async def _replicas(js: JetStreamContext, stream: str) -> int:
+    """How many replicas a stream has, 0 if there is none."""
+    try:
+        info = await js.stream_info(stream)
+    except nats.js.errors.NotFoundError:
+        return 0
+    return info.config.num_replicas or 1

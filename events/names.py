@@ -54,6 +54,11 @@ def query(realm: str, verb: str) -> str:
     return f"ipledger.{realm}.query.{verb}"
 
 
+def leader(realm: str) -> str:
+    """The subject on which the leading engine tells that it is there."""
+    return f"ipledger.{realm}.leader"
+
+
 def node_of(subject_token: str) -> str:
     """The node's name from its token in a subject; the inverse of `node_command`."""
     return subject_token.replace("_", ".")

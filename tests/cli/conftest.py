@@ -36,12 +36,12 @@ def cli(nats_server: EmbeddedServer, realm: str, monkeypatch: pytest.MonkeyPatch
 async def engine(nc: NatsClient, realm: str, clock: Clock) -> AsyncGenerator[EngineClient]:
     """A running engine of the realm, and a client of it."""
     log = await JetStreamLog.create(nc, realm)
-    engine = Engine(log, realm, "engine-1", clock=clock)
+    engine = Engine(log, nc, realm, "engine-1", clock=clock, alone=True)
     service = EngineService(nc, engine)
-    running = asyncio.create_task(engine.run())
     await service.start()
+    running = asyncio.create_task(engine.run())
     await engine.ready.wait()
     yield EngineClient(nc, realm)
-    await service.stop()
     engine.stop()
     await running
+    await service.stop()

@@ -21,7 +21,7 @@ from nats.js.api import RetentionPolicy, StorageType, StoreCompression
 from support.proxy import proxy_to
 
 from ipledger.events.embedded import EmbeddedServer
-from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.jetstream import JetStreamLog, LogSettingsError
 from ipledger.events.log import Appended, Conflict, Entry, LogUnavailableError
 
 ACKNOWLEDGEMENT = b'"seq":'
@@ -96,6 +96,34 @@ async def test_creating_a_realm_twice_reaches_the_same_log(nc: NatsClient, realm
     await first.append(b"one", after=0)
     second = await JetStreamLog.create(nc, realm)
     assert await second.last() == 1
+
+
+async def test_a_stream_that_exists_keeps_its_replicas(
+    nc: NatsClient, realm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    await (await JetStreamLog.create(nc, realm)).append(b"one", after=0)
+    again = await JetStreamLog.create(nc, realm, replicas=3)
+    assert await again.last() == 1
+    assert f"stream IPLEDGER_{realm} has 1 replicas, not the 3 asked for" in caplog.text
+
+
+async def test_replicas_that_the_server_cannot_make_are_not_made_fewer(
+    nc: NatsClient, realm: str
+) -> None:
+    with pytest.raises(LogUnavailableError, match="replicas > 1 not supported"):
+        await JetStreamLog.create(nc, realm, replicas=3)
+    with pytest.raises(LogUnavailableError, match="does not exist"):
+        await JetStreamLog.open(nc, realm)
+
+
+async def test_a_stream_from_which_entries_could_be_deleted_is_no_log(
+    nc: NatsClient, realm: str
+) -> None:
+    await nc.jetstream().add_stream(
+        name=f"IPLEDGER_{realm}", subjects=[f"ipledger.{realm}.log"], max_msgs=5
+    )
+    with pytest.raises(LogSettingsError, match=f"nats stream info IPLEDGER_{realm}"):
+        await JetStreamLog.create(nc, realm)
 
 
 async def test_opening_a_realm_that_does_not_exist_names_it(nc: NatsClient, realm: str) -> None:

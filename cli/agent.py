@@ -1,0 +1,48 @@
+"""`ipledger agent`: the agent of one node, on a NATS server that runs elsewhere."""
+
+from __future__ import annotations
+
+import socket as sockets
+from pathlib import Path
+
+from ipledger.cli.connection import DEFAULT_SERVER, Server
+from ipledger.cli.errors import UsageError
+from ipledger.events import names
+
+
+def agent(
+    *,
+    node: str = "",
+    socket: Path = Path("/run/ipledger/agent.sock"),
+    data: Path = Path("/var/lib/ipledger"),
+    http: int = 9474,
+    timeout: float = 60.0,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Run the agent of this node, which the CNI plugin asks.
+
+    Prints one line `ready socket=… nats=… http=…` on stderr when it listens, which it does
+    whether or not NATS is there: an ADD is then tried until its time is up, and a DEL is stored.
+    SIGTERM and Ctrl-C stop it cleanly.
+
+    Parameters
+    ----------
+    node
+        This node's name; the host's name if not given.
+    socket
+        The unix socket on which the CNI plugin reaches the agent.
+    data
+        The directory of releases that could not be sent yet; made if it is not there.
+    http
+        The port of /healthz and /metrics on loopback; 0 picks a free one.
+    timeout
+        Seconds for which an ADD is tried when the engine cannot be reached.
+    """
+    server.check()
+    try:
+        own = names.check_node(node or sockets.gethostname())
+    except ValueError as error:
+        raise UsageError(f"--node: {str(error).removeprefix('node ')}") from error
+    from ipledger.cli.role_agent import AgentOptions, run_agent
+
+    run_agent(AgentOptions(server, own, socket, data, http, timeout))

@@ -1,0 +1,41 @@
+"""`ipledger engine`: one engine of a realm, on a NATS server that runs elsewhere."""
+
+from __future__ import annotations
+
+import socket as sockets
+from typing import Literal
+
+from ipledger.cli.connection import DEFAULT_SERVER, Server
+from ipledger.cli.errors import UsageError
+from ipledger.events import names
+
+
+def engine(
+    *,
+    name: str = "",
+    replicas: Literal[1, 3, 5] = 1,
+    http: int = 9475,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Run one engine; of several, one leads and the others stand by.
+
+    Prints one line `ready engine=… nats=… http=…` on stderr when it can be asked. SIGTERM and
+    Ctrl-C stop it cleanly: a leader answers what waits and gives up leadership at once.
+
+    Parameters
+    ----------
+    name
+        What tells this engine from the others of its realm; the host's name if not given.
+    replicas
+        Servers that keep the log, if it is made now; a log that exists stays as it is.
+    http
+        The port of /healthz on loopback; 0 picks a free one.
+    """
+    server.check()
+    try:
+        own = names.check_node(name or sockets.gethostname())
+    except ValueError as error:
+        raise UsageError(f"--name: {str(error).removeprefix('node ')}") from error
+    from ipledger.cli.role_engine import EngineOptions, run_engine
+
+    run_engine(EngineOptions(server, own, replicas, http))

@@ -1,0 +1,66 @@
+"""The node agent as a role: it listens at once, whether or not NATS is there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nats.aio.client import Client as NatsClient
+
+from ipledger.cli.connection import Server
+from ipledger.cli.output import note
+from ipledger.cli.roles import connected, serve
+from ipledger.cni.agent import Agent
+from ipledger.cni.handler import CniHandler
+from ipledger.cni.outbox import Outbox
+from ipledger.cni.outbox_sqlite import SqliteStore
+from ipledger.engine.client import EngineClient
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """What an agent was told. `data` is the directory of its outbox."""
+
+    server: Server
+    node: str
+    socket: Path
+    data: Path
+    http_port: int
+    timeout_s: float
+
+
+def run_agent(options: AgentOptions) -> None:
+    """Run one agent until a signal. Raises `CliError`."""
+    serve(lambda stop: _agent(options, stop))
+
+
+async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
+    async with (
+        connected(options.server, "agent", stop) as nc,
+        running_agent(options, nc) as agent,
+    ):
+        note(
+            f"ready socket={options.socket.absolute()} nats={options.server.shown} "
+            f"http=http://127.0.0.1:{agent.http_port}"
+        )
+        await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def running_agent(options: AgentOptions, nc: NatsClient) -> AsyncGenerator[Agent]:
+    """An agent that listens; in the end it has answered what had come."""
+    client = EngineClient(nc, options.server.realm, options.timeout_s)
+    store = await SqliteStore.open(options.data / "agent.db")
+    try:
+        handler = CniHandler(client, Outbox(store, options.node), options.node, options.timeout_s)
+        agent = Agent(handler, client, options.socket, options.http_port)
+        try:
+            await agent.start()
+            yield agent
+        finally:
+            await agent.stop()
+    finally:
+        await store.close()

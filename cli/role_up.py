@@ -1,0 +1,76 @@
+"""Everything on one machine: server, engine and agent, started upwards, stopped downwards."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ipledger.cli.connection import Server
+from ipledger.cli.output import note
+from ipledger.cli.role_agent import AgentOptions, running_agent
+from ipledger.cli.role_engine import reach_log, running
+from ipledger.cli.roles import connected, either, serve
+from ipledger.engine.engine import Engine
+from ipledger.events.embedded import EmbeddedServer
+
+
+@dataclass(frozen=True, slots=True)
+class UpOptions:
+    """What `ipledger up` was told."""
+
+    data: Path
+    socket: Path
+    nats_port: int
+    http_port: int
+    node: str
+    realm: str
+    timeout_s: float
+
+
+def run_up(options: UpOptions) -> None:
+    """Run everything until a signal. Raises `CliError`."""
+    serve(lambda stop: _up(options, stop))
+
+
+async def _up(options: UpOptions, stop: asyncio.Event) -> None:
+    async with _running_server(options) as url:
+        server = Server(nats=url, realm=options.realm)
+        async with (
+            connected(server, "engine", stop) as engine_nc,
+            connected(server, "agent", stop) as agent_nc,
+        ):
+            log = await reach_log(engine_nc, options.realm, 1, stop)
+            if log is None:
+                return
+            engine = Engine(log, engine_nc, options.realm, options.node, alone=True)
+            async with running(engine, stop):
+                if await either(engine.ready.wait(), stop):
+                    async with running_agent(_agent_options(options, server), agent_nc) as agent:
+                        note(
+                            f"ready socket={options.socket.absolute()} nats={url} "
+                            f"http=http://127.0.0.1:{agent.http_port}"
+                        )
+                        await stop.wait()
+
+
+def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
+    return AgentOptions(
+        server, options.node, options.socket, options.data, options.http_port, options.timeout_s
+    )
+
+
+@contextlib.asynccontextmanager
+async def _running_server(options: UpOptions) -> AsyncGenerator[str]:
+    server = EmbeddedServer(options.data, options.nats_port)
+    await server.start()
+    supervising = asyncio.create_task(server.supervise())
+    try:
+        yield server.url
+    finally:
+        supervising.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await supervising
+        await server.stop()
