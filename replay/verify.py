@@ -11,9 +11,9 @@ from collections.abc import Callable
 import msgspec
 
 from ipledger.events.commit import Commit, UnreadableCommitError, decode
-from ipledger.events.log import Entry, Log
+from ipledger.events.log import BrokenLogError, Entry, Log
 from ipledger.events.position import START, Position
-from ipledger.projections.fold import BrokenLogError, Fold
+from ipledger.projections.fold import Fold
 from ipledger.replay.bookkeeping import Bookkeeping, ViolationError
 
 
