@@ -21,10 +21,12 @@ from ipledger.cli.output import note
 from ipledger.cni.agent import Agent, AgentError
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import Engine
 from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
+from ipledger.events.checkpoint import CheckpointError, load_signer
 from ipledger.events.embedded import EmbeddedServer, EmbeddedServerError
 from ipledger.events.ledger import Ledger, LedgerError
 from ipledger.events.log import BrokenLogError, LogUnavailableError
@@ -36,6 +38,7 @@ _STOP_TIMEOUT_S = 10.0
 _RECONNECT_S = 0.05  # the server is on loopback, and this process starts it again
 _EXPECTED = (
     AgentError,
+    CheckpointError,
     EmbeddedServerError,
     LedgerError,
     LogUnavailableError,
@@ -55,11 +58,17 @@ class UpOptions:
     node: str
     realm: str
     timeout_s: float
+    checkpoint_every: int
 
     @property
     def ledger(self) -> Path:
         """The second copy of the log."""
         return self.data / "ledger.db"
+
+    @property
+    def key(self) -> Path:
+        """The seed of the key that signs checkpoints."""
+        return self.data / "checkpoint.nk"
 
 
 def run_up(options: UpOptions) -> None:
@@ -148,7 +157,10 @@ async def _running_engine(
     options: UpOptions, nc: NatsClient, copy: SecondCopy, stop: asyncio.Event
 ) -> AsyncGenerator[Engine]:
     log = await open_stream(nc, options.realm, copy.ledger)
-    engine = Engine(log, options.realm, options.node, second_copy=copy)
+    signer = load_signer(options.key)
+    _log.info("checkpoints are signed by key %s", signer.key)
+    checkpoints = Checkpoints(signer, options.realm, options.checkpoint_every)
+    engine = Engine(log, options.realm, options.node, second_copy=copy, checkpoints=checkpoints)
     service = EngineService(nc, engine)
     await service.start()
     running = asyncio.create_task(engine.run())

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from ipledger import __version__
 from ipledger.engine.answers import Status
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Request
 from ipledger.engine.second_copy import SecondCopy, first_to_end
 from ipledger.events.clock import format_time
@@ -39,7 +40,8 @@ async def load(log: Log) -> Fold:
 class Engine:
     """One engine of a realm. `name` tells it from others in the log.
 
-    With a second copy, it leads and serves only while the log agrees with the copy.
+    With a second copy, it leads and serves only while the log agrees with the copy. With
+    checkpoints, it signs them.
     """
 
     log: Log
@@ -47,6 +49,7 @@ class Engine:
     name: str
     clock: Callable[[], int] = wall_clock
     second_copy: SecondCopy | None = None
+    checkpoints: Checkpoints | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: CommitLoop | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -92,7 +95,7 @@ class Engine:
         if self.second_copy is not None:
             await self.second_copy.check(self.log)
         fold = await load(self.log)
-        loop = CommitLoop(self.log, fold, self.clock)
+        loop = CommitLoop(self.log, fold, self.clock, checkpoints=self.checkpoints)
         await loop.take_leadership(self.name, __version__)
         _log.info(
             "leading realm %s in epoch %d from commit %d",

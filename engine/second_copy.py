@@ -27,6 +27,7 @@ _WAITING_MAX = 512
 """Commits read from the stream that may wait to be written."""
 _RETRY_S = 1.0
 _LOOKS = 3
+_LOOK_DELAY_S = 0.5
 """How often a loss is looked at before it is believed: a new leader may not have caught up yet."""
 
 
@@ -46,7 +47,7 @@ class SecondCopy:
         for _ in range(_LOOKS - 1):
             if broken is None:
                 break
-            await asyncio.sleep(_RETRY_S)
+            await asyncio.sleep(_LOOK_DELAY_S)
             broken = await self._difference(log)
         if broken is not None:
             raise broken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -44,9 +45,13 @@ _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
 _FETCH_MESSAGES = 500
 _FETCH_TIMEOUT_S = 5.0
+_SILENCE_S = 0.5
+_SILENCES_MAX = 10
+"""How often a reader of entries known to exist looks for what keeps them, before it gives up."""
 _CONSUMER_IDLE_S = 30.0
 _HEADER_BYTES_MAX = 1024
 _LOOKS = 3
+_LOOK_DELAY_S = 0.5
 """How often a loss is looked at before it is believed: a new leader may not have caught up yet."""
 
 # What nats-py raises when the server is away, starting, or has no leader for the stream yet.
@@ -231,7 +236,7 @@ class JetStreamLog:
         for _ in range(_LOOKS - 1):
             if loss is None:
                 return
-            await asyncio.sleep(_RETRY_MAX_S)
+            await asyncio.sleep(_LOOK_DELAY_S)
             loss = await self._loss(after)
         if loss is not None:
             raise loss
@@ -264,37 +269,45 @@ class JetStreamLog:
             raise LogUnavailableError(
                 f"cannot read {names.stream(self.realm)}: {error!r}"
             ) from error
+        silences = 0
         try:
-            while True:
-                messages = await self._fetch(subscription)
+            while patient or silences < _SILENCES_MAX:
+                messages = await self._fetch(
+                    subscription, _FETCH_TIMEOUT_S if patient else _SILENCE_S
+                )
                 for message in messages:
                     after = message.metadata.sequence.stream
                     yield Entry(after, message.data)
-                if not messages:
-                    await self._explain_silence(subscription, after, patient=patient)
+                silences = 0 if messages else silences + 1
+                if silences and patient:
+                    await self._check_goes_on(after)
+                    await _check_lives(subscription)
+                elif silences:
+                    with contextlib.suppress(LogUnavailableError):
+                        await self._check_goes_on(after)
+            raise LogUnavailableError("entries known to exist were not delivered")
         finally:
             if not self.nc.is_closed:
                 await subscription.unsubscribe()
 
-    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
-        """The next messages; none when there was silence for a while."""
+    async def _fetch(
+        self, subscription: JetStreamContext.PullSubscription, timeout_s: float
+    ) -> list[Msg]:
+        """The next messages; none when there was silence for that long."""
         try:
-            return await subscription.fetch(_FETCH_MESSAGES, timeout=_FETCH_TIMEOUT_S)
+            return await subscription.fetch(_FETCH_MESSAGES, timeout=timeout_s)
         except (TimeoutError, nats.errors.TimeoutError):
             return []
         except _PASSING as error:
             raise LogUnavailableError(f"fetch failed: {error!r}") from error
 
-    async def _explain_silence(
-        self, subscription: JetStreamContext.PullSubscription, after: int, *, patient: bool
-    ) -> None:
-        """Tell a log in which nothing happens from one that lost something, and from a consumer
-        that is gone: it is ephemeral and dies with its server, and pulls on it are never answered.
-        """
-        await self._check_goes_on(after)
-        if not patient:
-            raise LogUnavailableError("entries known to exist were not delivered")
-        try:
-            await subscription.consumer_info()
-        except _PASSING as lost:
-            raise LogUnavailableError(f"the consumer is gone: {lost!r}") from lost
+
+async def _check_lives(subscription: JetStreamContext.PullSubscription) -> None:
+    """Raise `LogUnavailableError` if the consumer is gone.
+
+    It is ephemeral and dies with its server, and pulls on it are never answered.
+    """
+    try:
+        await subscription.consumer_info()
+    except _PASSING as lost:
+        raise LogUnavailableError(f"the consumer is gone: {lost!r}") from lost

@@ -29,6 +29,7 @@ from ipledger.events.types import (
     ApplicationDeleted,
     ApplicationUpdated,
     AttachmentDeleted,
+    CheckpointSigned,
     Event,
     LeadershipTaken,
     PoolCreated,
@@ -68,6 +69,7 @@ class State:
         "allocated_ever",
         "allocations",
         "applications",
+        "checkpoint",
         "defaults",
         "ended",
         "engine",
@@ -85,6 +87,7 @@ class State:
         self.position: Position = START
         self.epoch = 0
         self.engine = ""
+        self.checkpoint: CheckpointSigned | None = None
         self.pools: dict[str, Pool] = {}
         self.defaults: dict[int, tuple[str, ...]] = {4: (), 6: ()}
         self.names: dict[int, NameIndex] = {4: NameIndex(()), 6: NameIndex(())}
@@ -130,6 +133,7 @@ class State:
             [self.subnets[name] for name in sorted(self.subnets)],
             self.ended.image(),
             list(self.refusals.items()),
+            self.checkpoint,
         ]
         encoded = msgspec.json.encode(image, enc_hook=str)
         return hashlib.sha256(encoded).hexdigest()
@@ -309,6 +313,11 @@ def _allocation_refused(state: State, event: AllocationRefused, at: Moment) -> N
         state.refusals.popitem(last=False)
 
 
+def _checkpoint_signed(state: State, event: CheckpointSigned, at: Moment) -> None:
+    assert event.sequence == at.sequence - 1, "a checkpoint is of the commit before it"
+    state.checkpoint = event
+
+
 _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     LeadershipTaken: _leadership_taken,
     PoolCreated: _pool_created,
@@ -329,4 +338,5 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     ApplicationDeleted: _application_deleted,
     AttachmentDeleted: _attachment_deleted,
     AllocationRefused: _allocation_refused,
+    CheckpointSigned: _checkpoint_signed,
 }

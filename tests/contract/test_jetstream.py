@@ -64,6 +64,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are waited for less long, so that a lost one costs a test little."""
     monkeypatch.setattr("ipledger.events.jetstream._ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr("ipledger.events.jetstream._RETRY_MAX_S", 0.1)
+    monkeypatch.setattr("ipledger.events.jetstream._LOOK_DELAY_S", 0.1)
     monkeypatch.setattr("ipledger.events.jetstream._FETCH_TIMEOUT_S", 0.5)
 
 
@@ -223,9 +224,8 @@ async def test_an_append_stored_by_a_server_that_died_before_it_answered_is_appe
 
 
 async def test_following_goes_on_behind_a_killed_server(
-    tmp_path: Path, realm: str, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, realm: str, quick_retries: None
 ) -> None:
-    monkeypatch.setattr("ipledger.events.jetstream._FETCH_TIMEOUT_S", 0.5)
     async with (
         supervised_server(tmp_path) as server,
         patient_client(server.url) as client,
