@@ -22,7 +22,7 @@ async def verify(
     *,
     ledger: Path | None = None,
     offline: bool = False,
-    checkpoint: Annotated[tuple[Path, ...], Parameter(negative=())] = (),
+    checkpoint: Annotated[tuple[Path, ...], Parameter(show_default=False)] = (),
     key: str = "",
     data: Path | None = None,
     output: Output = "table",
@@ -101,7 +101,11 @@ def _read(path: Path, key: str, realm: str) -> CheckpointSigned:
 
     try:
         found = read(path.read_text(encoding="utf-8"))
-    except (CheckpointError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UsageError(f"--checkpoint: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"--checkpoint: {path}: not UTF-8 text") from None
+    except CheckpointError as error:
         raise UsageError(f"--checkpoint: {path}: {error}") from None
     if found.realm != realm:
         raise UsageError(f"--checkpoint: {path} is of realm {found.realm!r}, not of {realm!r}")
