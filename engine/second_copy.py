@@ -25,6 +25,8 @@ _log = logging.getLogger(__name__)
 
 _WAITING_MAX = 512
 """Commits read from the stream that may wait to be written."""
+_PAUSE_S = 0.05
+"""How long the stream is left alone between looks; commits would pay for more haste."""
 _RETRY_S = 1.0
 _LOOKS = 3
 _LOOK_DELAY_S = 0.5
@@ -82,7 +84,7 @@ class SecondCopy:
         return None
 
     async def _fetch(self, log: Log, arrived: asyncio.Queue[Entry]) -> None:
-        async for entry in log.follow(self.ledger.head.sequence):
+        async for entry in log.follow(self.ledger.head.sequence, pause_s=_PAUSE_S):
             await arrived.put(entry)
 
     async def _keep(self, arrived: asyncio.Queue[Entry]) -> None:

@@ -208,12 +208,12 @@ class JetStreamLog:
             if entry.sequence >= last:
                 return
 
-    async def follow(self, after: int) -> AsyncIterator[Entry]:
+    async def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
         """See `Log.follow`. Goes on by itself when the server was away. Raises `BrokenLogError`."""
         newest: Entry | None = None
         while True:
             try:
-                async for entry in self._consume(after, patient=True):
+                async for entry in self._consume(after, patient=True, pause_s=pause_s):
                     newest, after = entry, entry.sequence
                     yield entry
             except LogUnavailableError as error:
@@ -252,7 +252,9 @@ class JetStreamLog:
             return BrokenLogError(after + 1, f"missing in the log, which goes to {last}")
         return None
 
-    async def _consume(self, after: int, *, patient: bool) -> AsyncIterator[Entry]:
+    async def _consume(
+        self, after: int, *, patient: bool, pause_s: float = 0.0
+    ) -> AsyncIterator[Entry]:
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,
@@ -279,6 +281,8 @@ class JetStreamLog:
                     after = message.metadata.sequence.stream
                     yield Entry(after, message.data)
                 silences = 0 if messages else silences + 1
+                if pause_s and len(messages) < _FETCH_MESSAGES:
+                    await asyncio.sleep(pause_s)
                 if silences and patient:
                     await self._check_goes_on(after)
                     await _check_lives(subscription)

@@ -88,8 +88,10 @@ class Log(ReadableLog, Protocol):
         """
         ...
 
-    def follow(self, after: int) -> AsyncIterator[Entry]:
+    def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
         """The entries behind `after`, and then each new one as it comes, without end.
+
+        A follower in no hurry has a pause between looks: new entries then come many at a time.
 
         Raises `BrokenLogError` when the log turns out to be shorter than what was followed, to
         have lost an entry, or to be another log than before.
