@@ -105,6 +105,17 @@ class LogContract:
         await follower.aclose()
         assert seen == [*made, Entry(3, b"new")]
 
+    async def test_a_follower_in_no_hurry_misses_nothing(self, log: Log) -> None:
+        follower = cast("AsyncGenerator[Entry]", log.follow(0, pause_s=0.01))
+        made: list[Entry] = []
+        async with asyncio.timeout(30):
+            for number in range(1, 6):
+                made.append(Entry(number, b"%d" % number))
+                await log.append(made[-1].payload, after=number - 1)
+                if number % 2:
+                    assert await anext(follower) == made[number // 2]
+        await follower.aclose()
+
     async def test_following_an_empty_log_waits_for_its_first_entry(self, log: Log) -> None:
         follower = following(log, 0)
         waiting = asyncio.ensure_future(anext(follower))
