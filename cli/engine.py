@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import socket as sockets
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
@@ -13,8 +17,10 @@ from ipledger.events import names
 def engine(
     *,
     name: str = "",
+    data: Path = Path("/var/lib/ipledger-engine"),
     replicas: Literal[1, 3, 5] = 1,
     http: int = 9475,
+    checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Run one engine; of several, one leads and the others stand by.
@@ -26,16 +32,21 @@ def engine(
     ----------
     name
         What tells this engine from the others of its realm; the host's name if not given.
+    data
+        The directory of this engine's own copy of the log; made if it is not there.
     replicas
         Servers that keep the log, if it is made now; a log that exists stays as it is.
     http
         The port of /healthz on loopback; 0 picks a free one.
+    checkpoint_every
+        After how many commits a checkpoint is signed; 0 is never by itself.
     """
     server.check()
     try:
         own = names.check_node(name or sockets.gethostname())
     except ValueError as error:
         raise UsageError(f"--name: {str(error).removeprefix('node ')}") from error
-    from ipledger.cli.role_engine import EngineOptions, run_engine
+    from ipledger.cli.role_engine import EngineOptions, OwnOptions, run_engine
 
-    run_engine(EngineOptions(server, own, replicas, http))
+    keeps = OwnOptions(data, checkpoint_every)
+    run_engine(EngineOptions(server, own, replicas, http, keeps))

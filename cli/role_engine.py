@@ -7,22 +7,45 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from pathlib import Path
 
 from nats.aio.client import Client as NatsClient
 
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.roles import connected, either, serve
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer
+from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
+from ipledger.events.checkpoint import load_signer
 from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.ledger import Ledger
 from ipledger.events.log import LogUnavailableError
 
 _log = logging.getLogger(__name__)
 
 _AGAIN_S = 0.25
 _STOP_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnOptions:
+    """What an engine keeps for itself, in the directory `data`."""
+
+    data: Path
+    checkpoint_every: int
+
+    @property
+    def ledger(self) -> Path:
+        """The second copy of the log."""
+        return self.data / "ledger.db"
+
+    @property
+    def key(self) -> Path:
+        """The seed of the key that signs checkpoints."""
+        return self.data / "checkpoint.nk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,20 +56,26 @@ class EngineOptions:
     name: str
     replicas: int
     http_port: int
+    own: OwnOptions
 
 
 def run_engine(options: EngineOptions) -> None:
     """Run one engine until a signal. Raises `CliError`."""
-    serve(lambda stop: _engine(options, stop))
+    serve(lambda stop: _engine(options, stop), str(options.own.ledger))
 
 
 async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     server = options.server
-    async with connected(server, "engine", stop) as nc, HealthServer(options.http_port) as health:
-        log = await reach_log(nc, server.realm, options.replicas, stop)
+    async with (
+        connected(server, "engine", stop) as nc,
+        HealthServer(options.http_port) as health,
+        second_copy(options.own, server.realm) as copy,
+    ):
+        log = await reach_log(nc, copy.ledger, options.replicas, stop)
         if log is None:
             return
-        engine = Engine(log, nc, server.realm, options.name)
+        signing = checkpoints(options.own, server.realm)
+        engine = Engine(log, nc, server.realm, options.name, second_copy=copy, checkpoints=signing)
         health.engine = engine
         async with running(engine, stop):
             if await either(engine.ready.wait(), stop):
@@ -57,17 +86,35 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
                 await stop.wait()
 
 
+@contextlib.asynccontextmanager
+async def second_copy(own: OwnOptions, realm: str) -> AsyncGenerator[SecondCopy]:
+    """The engine's copy of the log."""
+    own.data.mkdir(parents=True, exist_ok=True)
+    ledger = await Ledger.open(own.ledger, realm)
+    try:
+        yield SecondCopy(ledger)
+    finally:
+        await ledger.close()
+
+
+def checkpoints(own: OwnOptions, realm: str) -> Checkpoints:
+    """What signs checkpoints, with a key that is made at the first start."""
+    signer = load_signer(own.key)
+    _log.info("checkpoints are signed by key %s", signer.key)
+    return Checkpoints(signer, realm, own.checkpoint_every)
+
+
 async def reach_log(
-    nc: NatsClient, realm: str, replicas: int, stop: asyncio.Event
+    nc: NatsClient, ledger: Ledger, replicas: int, stop: asyncio.Event
 ) -> JetStreamLog | None:
-    """The realm's log, made if there is none; None if `stop` was set first.
+    """The log of the ledger's realm, made for a realm that is new; None if `stop` came first.
 
     Waits for a server to be there, and for the stream to have a leader.
     """
     while not stop.is_set():
         if nc.is_connected:
             try:
-                return await JetStreamLog.create(nc, realm, replicas)
+                return await open_stream(nc, ledger, replicas)
             except LogUnavailableError as error:
                 _log.warning("trying again: %s", error)
         await either(asyncio.sleep(_AGAIN_S), stop)

@@ -11,7 +11,7 @@ from pathlib import Path
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.role_agent import AgentOptions, running_agent
-from ipledger.cli.role_engine import reach_log, running
+from ipledger.cli.role_engine import OwnOptions, checkpoints, reach_log, running, second_copy
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
@@ -28,11 +28,18 @@ class UpOptions:
     node: str
     realm: str
     timeout_s: float
+    checkpoint_every: int
+
+    @property
+    def own(self) -> OwnOptions:
+        """What the engine keeps for itself."""
+        return OwnOptions(self.data, self.checkpoint_every)
 
 
 def run_up(options: UpOptions) -> None:
     """Run everything until a signal. Raises `CliError`."""
-    serve(lambda stop: _up(options, stop))
+    files = f"{options.own.ledger} --data {options.data}"
+    serve(lambda stop: _up(options, stop), files)
 
 
 async def _up(options: UpOptions, stop: asyncio.Event) -> None:
@@ -41,11 +48,20 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
         async with (
             connected(server, "engine", stop) as engine_nc,
             connected(server, "agent", stop) as agent_nc,
+            second_copy(options.own, options.realm) as copy,
         ):
-            log = await reach_log(engine_nc, options.realm, 1, stop)
+            log = await reach_log(engine_nc, copy.ledger, 1, stop)
             if log is None:
                 return
-            engine = Engine(log, engine_nc, options.realm, options.node, alone=True)
+            engine = Engine(
+                log,
+                engine_nc,
+                options.realm,
+                options.node,
+                alone=True,
+                second_copy=copy,
+                checkpoints=checkpoints(options.own, options.realm),
+            )
             async with running(engine, stop):
                 if await either(engine.ready.wait(), stop):
                     async with running_agent(_agent_options(options, server), agent_nc) as agent:

@@ -16,13 +16,14 @@ import uvloop
 from nats.aio.client import Client as NatsClient
 
 from ipledger.cli.connection import Server
-from ipledger.cli.errors import CliError
+from ipledger.cli.errors import CliError, DifferenceError
 from ipledger.cni.agent import AgentError
 from ipledger.cni.outbox import StoreError
+from ipledger.events.checkpoint import CheckpointError
 from ipledger.events.embedded import EmbeddedServerError
 from ipledger.events.jetstream import LogSettingsError
-from ipledger.events.log import LogUnavailableError
-from ipledger.projections.fold import BrokenLogError
+from ipledger.events.ledger import LedgerError
+from ipledger.events.log import BrokenLogError, LogUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -31,8 +32,9 @@ _PING_S = 2.0  # a server that has answered no two of these is given up for anot
 _SAME_ERROR_S = 10.0
 _EXPECTED = (
     AgentError,
-    BrokenLogError,
+    CheckpointError,
     EmbeddedServerError,
+    LedgerError,
     LogSettingsError,
     LogUnavailableError,
     StoreError,
@@ -42,8 +44,11 @@ _EXPECTED = (
 )
 
 
-def serve(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
-    """Run `role(stop)`; `stop` is set by SIGTERM and SIGINT. Raises `CliError`."""
+def serve(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], files: str = "") -> None:
+    """Run `role(stop)`; `stop` is set by SIGTERM and SIGINT. Raises `CliError`.
+
+    `files` is what `ipledger verify --ledger` takes to look at a log that is not whole.
+    """
     if sys.flags.optimize:
         raise CliError("run Python without -O: assertions guard the invariants of the log")
     logging.basicConfig(
@@ -53,6 +58,9 @@ def serve(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
     )
     try:
         uvloop.run(_until_signal(role))
+    except BrokenLogError as error:
+        advice = f"see `ipledger verify --ledger {files}`, then `ipledger restore --from {files}`"
+        raise DifferenceError(f"{error}; {advice}") from error
     except _EXPECTED as error:
         raise CliError(str(error)) from error
 

@@ -18,6 +18,7 @@ from ipledger.engine.answers import (
     AnyAnswer,
     Applied,
     Checked,
+    Checkpointed,
     Forecast,
     Page,
     Refused,
@@ -39,11 +40,13 @@ from ipledger.engine.commands import (
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    SignCheckpoint,
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
 from ipledger.events.bus import Bus, Subscription
 from ipledger.events.position import START, Position
+from ipledger.events.types import CheckpointSigned
 
 # A request that an engine took with it when it died is sent again after the first of these; one
 # that is only late is harmed by that as little as by any other repetition.
@@ -133,6 +136,18 @@ class EngineClient:
     async def status(self) -> Status:
         """How the engine that answers is."""
         return await self._query("status", queries.AskStatus(), Status)
+
+    async def checkpoint(self) -> CheckpointSigned | None:
+        """The newest signed checkpoint, None if none was signed yet."""
+        answer = await self._query("checkpoint", queries.AskCheckpoint(), Checkpointed)
+        return answer.checkpoint
+
+    async def sign_checkpoint(self) -> CheckpointSigned:
+        """A checkpoint of everything acknowledged, signed now."""
+        subject = names.admin_command(self.realm, "checkpoint")
+        answer = await self._ask(subject, _encode(SignCheckpoint()), Checkpointed)
+        assert answer.checkpoint is not None, "it was signed before the answer was made"
+        return answer.checkpoint
 
     async def pools(self, name: str = "") -> Page:
         """The pools, or the one named."""

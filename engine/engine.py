@@ -20,9 +20,11 @@ from typing import Any
 
 from ipledger import __version__
 from ipledger.engine.answers import Status, TryAgain
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.replica import Replica
+from ipledger.engine.second_copy import SecondCopy, first_to_end
 from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
@@ -63,7 +65,8 @@ class Engine:
 
     `alone` says that no other one is expected: it begins by leading, not by listening. `on_role`
     is awaited at each change of roles. `ready` is set when it can be asked, which for an engine
-    that begins by leading is when it leads or was refused.
+    that begins by leading is when it leads or was refused. With a second copy, it serves and
+    leads only while the log agrees with the copy. With checkpoints, it signs them.
     """
 
     log: Log
@@ -73,6 +76,8 @@ class Engine:
     clock: Callable[[], int] = wall_clock
     random: Random = field(default_factory=Random)
     alone: bool = False
+    second_copy: SecondCopy | None = None
+    checkpoints: Checkpoints | None = None
     on_role: Callable[[Role], Awaitable[None]] = _ignore
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     role: Role = field(default=Role.LOADING, init=False)
@@ -118,6 +123,12 @@ class Engine:
 
     async def run(self) -> None:
         """Serve until `stop`. Raises `BrokenLogError` if the log is not whole."""
+        if self.second_copy is None:
+            await self._run()
+        else:
+            await first_to_end(self._run(), self.second_copy.run(self.log))
+
+    async def _run(self) -> None:
         await self._heartbeats.start()
         try:
             while not self._stop.is_set():
@@ -136,11 +147,16 @@ class Engine:
             self._replica = Replica(self.log, self._on_commit)
         while self.role is not Role.STANDBY:
             try:
+                await self._compare()
                 await self._replica.catch_up()
                 await self._become(Role.STANDBY)
             except LogUnavailableError as error:
                 _log.warning("the log cannot be read, trying again: %s", error)
                 await asyncio.sleep(_AGAIN_DELAY_S)
+
+    async def _compare(self) -> None:
+        if self.second_copy is not None:
+            await self.second_copy.check(self.log)
 
     async def _lead(self) -> None:
         try:
@@ -159,10 +175,11 @@ class Engine:
     async def _take_over(self) -> None:
         replica = self._replica
         epoch = replica.fold.state.epoch
+        await self._compare()
         await replica.catch_up()
         if replica.fold.state.epoch > epoch:
             raise DeposedError(f"{replica.fold.state.engine} was first to take over")
-        loop = CommitLoop(self.log, replica.fold, self.clock)
+        loop = CommitLoop(self.log, replica.fold, self.clock, checkpoints=self.checkpoints)
         await loop.take_leadership(self.name, __version__)
         self._on_commit(replica.fold.state)
         self._loop = loop

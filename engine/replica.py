@@ -7,9 +7,9 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
-from ipledger.events.log import Entry, Log
+from ipledger.events.log import BrokenLogError, Entry, Log
 from ipledger.events.position import Position
-from ipledger.projections.fold import BrokenLogError, Fold
+from ipledger.projections.fold import Fold
 from ipledger.projections.state import State
 
 

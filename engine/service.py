@@ -23,7 +23,7 @@ import nats.errors
 from msgspec.json import Decoder
 
 from ipledger.engine import dry_run, queries
-from ipledger.engine.answers import AnyAnswer, Checked, Page, Refused, TryAgain
+from ipledger.engine.answers import AnyAnswer, Checked, Checkpointed, Page, Refused, TryAgain
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
@@ -37,8 +37,9 @@ from ipledger.engine.commands import (
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    SignCheckpoint,
 )
-from ipledger.engine.commit_loop import Reply, Request
+from ipledger.engine.commit_loop import Look, Reply, Request
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
@@ -53,7 +54,7 @@ _NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release]] = {
     "allocate": Decoder(Allocate).decode,
     "release": Decoder(Release).decode,
 }
-_ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
+_ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand | SignCheckpoint]] = {
     "apply-pool": Decoder(ApplyPool).decode,
     "delete-pool": Decoder(DeletePool).decode,
     "apply-subnet": Decoder(ApplySubnet).decode,
@@ -63,6 +64,7 @@ _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
     "apply-application": Decoder(ApplyApplication).decode,
     "delete-application": Decoder(DeleteApplication).decode,
     "release": Decoder(ReleaseAllocation).decode,
+    "checkpoint": Decoder(SignCheckpoint).decode,
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
@@ -71,6 +73,7 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "check": Decoder(queries.Check).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
+    "checkpoint": Decoder(queries.AskCheckpoint).decode,
 }
 _BUSY = TryAgain("the engine does not lead, or its queue is full")
 _QUEUE = "engines"
@@ -131,11 +134,13 @@ class EngineService:
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
         command = await self._decode(message, _ADMIN_COMMANDS.get(verb))
-        if command is not None:
+        if isinstance(command, SignCheckpoint):
+            await self._sign_checkpoint(partial(self._reply, message.reply))
+        elif command is not None:
             await self._submit(command, partial(self._reply, message.reply))
 
-    async def _submit(self, command: AnyCommand, reply: Reply) -> None:
-        if not self.engine.submit(Request(command, reply)):
+    async def _submit(self, work: AnyCommand | Look, reply: Reply) -> None:
+        if not self.engine.submit(Request(work, reply)):
             await reply(_BUSY)
 
     async def _on_query(self, message: Message) -> None:
@@ -160,6 +165,14 @@ class EngineService:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def _sign_checkpoint(self, reply: Reply) -> None:
+        """Have the next commit open with a checkpoint, and answer with it."""
+        if self.engine.checkpoints is None:
+            refusal = Refusal(Reason.BAD_REQUEST, "this engine has no key to sign with")
+            return await reply(Refused("", refusal))
+        self.engine.checkpoints.ask()
+        return await self._submit(_checkpoint, reply)
+
     def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
         position = str(state.position)
         match query:
@@ -171,6 +184,8 @@ class EngineService:
                 return Page(position, reservations=queries.reservations(state, query))
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
+            case queries.AskCheckpoint():
+                return _checkpoint(state)
             case _:
                 return self.engine.status(state)
 
@@ -208,6 +223,10 @@ class EngineService:
         for page in queries.pages(position, rows):
             await self._reply(inbox, page)
             await asyncio.sleep(0)  # commands go first
+
+
+def _checkpoint(state: State) -> Checkpointed:
+    return Checkpointed(str(state.position), state.checkpoint)
 
 
 def _find(query: queries.AllocationsWhere, state: State) -> tuple[str, list[Allocation] | Refusal]:

@@ -33,16 +33,22 @@ class MemoryLog:
             return Conflict(len(self.payloads))
 
     async def last(self) -> int:
-        """See `Log.last`."""
+        """See `ReadableLog.last`."""
         return len(self.payloads)
 
+    async def get(self, sequence: int) -> Entry | None:
+        """See `ReadableLog.get`."""
+        if not 0 < sequence <= len(self.payloads):
+            return None
+        return Entry(sequence, self.payloads[sequence - 1])
+
     async def read(self, after: int) -> AsyncIterator[Entry]:
-        """See `Log.read`."""
+        """See `ReadableLog.read`."""
         for sequence in range(after + 1, len(self.payloads) + 1):
             yield Entry(sequence, self.payloads[sequence - 1])
 
-    async def follow(self, after: int) -> AsyncIterator[Entry]:
-        """See `Log.follow`."""
+    async def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
+        """See `Log.follow`; to look here costs nothing, and no pause is made."""
         while True:
             async with self._grown:
                 while len(self.payloads) <= after:

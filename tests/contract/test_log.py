@@ -88,6 +88,11 @@ class LogContract:
         assert await entries(log, after=3) == made[3:]
         assert await entries(log, after=5) == []
 
+    async def test_one_entry_is_got_by_its_sequence(self, log: Log) -> None:
+        made = await filled(log, 3)
+        assert await log.get(2) == made[1]
+        assert [await log.get(sequence) for sequence in (0, 4)] == [None, None]
+
     async def test_following_gives_the_old_entries_and_then_the_new_ones(self, log: Log) -> None:
         made = await filled(log, 2)
         seen: list[Entry] = []
@@ -99,6 +104,17 @@ class LogContract:
             seen.append(await anext(follower))
         await follower.aclose()
         assert seen == [*made, Entry(3, b"new")]
+
+    async def test_a_follower_in_no_hurry_misses_nothing(self, log: Log) -> None:
+        follower = cast("AsyncGenerator[Entry]", log.follow(0, pause_s=0.01))
+        made: list[Entry] = []
+        async with asyncio.timeout(30):
+            for number in range(1, 6):
+                made.append(Entry(number, b"%d" % number))
+                await log.append(made[-1].payload, after=number - 1)
+                if number % 2:
+                    assert await anext(follower) == made[number // 2]
+        await follower.aclose()
 
     async def test_following_an_empty_log_waits_for_its_first_entry(self, log: Log) -> None:
         follower = following(log, 0)

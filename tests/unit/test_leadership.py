@@ -22,11 +22,10 @@ from ipledger.engine.engine import Role
 from ipledger.engine.heartbeats import INTERVAL_S, JITTER_S, SILENCE_S, Heartbeat, Heartbeats
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events import commit, names
-from ipledger.events.log import Entry, LogUnavailableError
+from ipledger.events.log import BrokenLogError, Entry, LogUnavailableError
 from ipledger.events.memory import MemoryLog
 from ipledger.events.position import START, Position
 from ipledger.events.types import LeadershipTaken
-from ipledger.projections.fold import BrokenLogError
 
 
 def pool(name: str, third: int) -> ApplyPool:
@@ -383,8 +382,8 @@ class SlowFollowing(MemoryLog):
 
     delay_s = 0.0
 
-    async def follow(self, after: int) -> AsyncIterator[Entry]:
-        async for entry in super().follow(after):
+    async def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
+        async for entry in super().follow(after, pause_s=pause_s):
             await asyncio.sleep(self.delay_s)
             yield entry
 
