@@ -23,6 +23,7 @@ from ipledger.events.checkpoint import load_signer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import LogUnavailableError
+from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -133,8 +134,8 @@ async def running(engine: Engine, stop: asyncio.Event) -> AsyncGenerator[None]:
     finally:
         engine.stop()
         await asyncio.wait((task,), timeout=_STOP_TIMEOUT_S)
-        if not task.done():  # a commit that JetStream does not take: found at the next start
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        ended = task.done()
+        await end(task)  # from a commit that JetStream does not take: found at the next start
         await service.stop()
+        if ended:
+            task.result()

@@ -24,6 +24,7 @@ from ipledger.events.embedded import EmbeddedServerError
 from ipledger.events.jetstream import LogSettingsError
 from ipledger.events.ledger import LedgerError
 from ipledger.events.log import BrokenLogError, LogUnavailableError
+from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -97,7 +98,7 @@ async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGene
         if connecting.done():
             connecting.result()
     finally:
-        connecting.cancel()
+        await end(connecting)
         with contextlib.suppress(nats.errors.Error, OSError):
             await nc.close()
 
@@ -130,6 +131,4 @@ async def either(work: Coroutine[Any, Any, object], stop: asyncio.Event) -> bool
             tasks[0].result()
         return tasks[0].done()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)

@@ -29,6 +29,7 @@ from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.events.position import Position
+from ipledger.events.tasks import end
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -200,7 +201,7 @@ class Engine:
             beating.cancel()
             await self._heartbeats.publish(self._heartbeat(leading=False))
         finally:
-            await _cancel(term, beating)
+            await end(term, beating)
 
     def _heartbeat(self, *, leading: bool = True) -> Heartbeat:
         fold = self._replica.fold
@@ -223,7 +224,7 @@ class Engine:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel(*tasks)
+            await end(*tasks)
         for task in tasks:
             if not task.cancelled():
                 task.result()
@@ -248,9 +249,3 @@ class Engine:
 async def _ended(task: asyncio.Task[None]) -> None:
     """Wait for a task; to cancel this leaves the task alone."""
     await asyncio.wait((task,))
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -45,6 +45,7 @@ from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import START, Position
+from ipledger.events.tasks import end
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.state import State
 
@@ -101,8 +102,7 @@ class EngineService:
         """Receive no more."""
         await self._unsubscribe(self._commands)
         await self._unsubscribe(self._queries)
-        for task in self._tasks:
-            task.cancel()
+        await end(*self._tasks)
 
     async def _on_role(self, role: Role) -> None:
         realm, subscribe = self.engine.realm, self.bus.subscribe
