@@ -20,6 +20,7 @@ from ipledger.events.commit import digest
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import BrokenLogError, Entry, Log, NoLogError, ReadableLog
+from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -122,8 +123,6 @@ async def first_to_end(*coroutines: Coroutine[object, object, None]) -> None:
     try:
         ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
     for task in ended:
         task.result()

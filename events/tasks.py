@@ -12,7 +12,8 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     """Cancel tasks and return when they have ended, however they did.
 
     A task is cancelled again if it goes on: `asyncio.wait_for` before Python 3.12, which nats-py
-    waits with, forgets a cancellation that comes in the same turn as the result (cpython issue 86296).
+    waits with, forgets a cancellation that comes in the same turn as the result (cpython issue
+    86296).
     """
     left = {task for task in tasks if not task.done()}
     while left:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 import nats
 import pytest
-from support.node import IPLEDGER, Node, until
+from support.node import IPLEDGER, Node
+from support.program import until
 
 from ipledger.events.facts import PoolSpec
 from ipledger.events.jetstream import stream_config

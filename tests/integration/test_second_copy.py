@@ -15,7 +15,7 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from support.chains import chain
 from support.memory_bus import MemoryBus, MemoryNet
-from support.node import until
+from support.program import until
 
 from ipledger.engine.answers import Applied, TryAgain
 from ipledger.engine.commands import ApplyPool
