@@ -123,6 +123,7 @@ COMMANDS = (
             "ipledger log",
             "ipledger log --since '2h ago' -o jsonl",
             "ipledger log --since 2026-11-22T21:00:00Z --follow",
+            "ipledger log --ledger ledger.db",
         ),
     ),
     Entry(
@@ -130,6 +131,32 @@ COMMANDS = (
         "ipledger.cli.verify:verify",
         LOG,
         "Check the hash chain, the order and every invariant. Exit code 3 if one is broken.",
-        ("ipledger verify", "ipledger verify -o json"),
+        (
+            "ipledger verify",
+            "ipledger verify --ledger /var/lib/ipledger/ledger.db",
+            "ipledger verify --ledger copy.db --offline -o json",
+            "ipledger verify --checkpoint monday.note --key UDXU4RCS…",
+        ),
+    ),
+    Entry(
+        "checkpoint",
+        "ipledger.cli.checkpoint:checkpoint",
+        LOG,
+        "Print a signed checkpoint of the log, to be kept elsewhere.",
+        (
+            "ipledger checkpoint --fresh > monday.note",
+            "ipledger checkpoint -o json",
+        ),
+    ),
+    Entry(
+        "restore",
+        "ipledger.cli.restore:restore",
+        LOG,
+        "Restore a lost or damaged stream from a ledger.",
+        (
+            "ipledger restore --from ledger.db --dry-run",
+            "ipledger restore --from ledger.db",
+            "ipledger restore --from ./data/ledger.db --data ./data --replace",
+        ),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ipledger.engine.client import EngineClient
     from ipledger.events.jetstream import JetStreamLog
+    from ipledger.events.ledger import Ledger
 
 _CONNECT_TIMEOUT_S = 1
 _RETRY_DELAY_S = 0.1
@@ -60,7 +61,7 @@ async def engine_client(connection: Connection) -> AsyncGenerator[EngineClient]:
     """A client of the realm's engine; its errors come out as `CliError`."""
     from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 
-    async with _nats_client(connection) as nc:
+    async with nats_client(connection) as nc:
         try:
             yield EngineClient(nc, connection.realm, connection.timeout)
         except EngineUnavailableError as error:
@@ -73,17 +74,67 @@ async def engine_client(connection: Connection) -> AsyncGenerator[EngineClient]:
 async def open_log(connection: Connection) -> AsyncGenerator[JetStreamLog]:
     """The realm's log; its errors come out as `CliError`."""
     from ipledger.events.jetstream import JetStreamLog
+
+    async with any_log(connection) as log:
+        yield await JetStreamLog.open(log.nc, connection.realm)
+
+
+@asynccontextmanager
+async def any_log(connection: Connection) -> AsyncGenerator[JetStreamLog]:
+    """The realm's log, even if it is not there or is being restored."""
+    from ipledger.events.jetstream import JetStreamLog
     from ipledger.events.log import LogUnavailableError
 
-    async with _nats_client(connection) as nc:
+    async with nats_client(connection) as nc:
         try:
-            yield await JetStreamLog.open(nc, connection.realm)
+            yield JetStreamLog.of(nc, connection.realm)
         except LogUnavailableError as error:
             raise CliError(f"{error} (NATS at {connection.shown})") from error
 
 
 @asynccontextmanager
-async def _nats_client(connection: Connection) -> AsyncGenerator[NatsClient]:
+async def served(connection: Connection, data: Path | None) -> AsyncGenerator[Connection]:
+    """The connection, or one to the nats-server of a data directory that runs meanwhile."""
+    if data is None:
+        yield connection
+        return
+    from ipledger.events.embedded import EmbeddedServer, EmbeddedServerError
+
+    _must_be_directory(data)
+    server = EmbeddedServer(data)
+    try:
+        await server.start()
+    except EmbeddedServerError as error:
+        raise CliError(str(error)) from error
+    try:
+        yield replace(connection, nats=server.url)
+    finally:
+        await server.stop()
+
+
+def _must_be_directory(data: Path) -> None:
+    if not data.is_dir():
+        raise UsageError(f"--data: '{data}' is not a directory")
+
+
+@asynccontextmanager
+async def open_ledger(path: Path, connection: Connection) -> AsyncGenerator[Ledger]:
+    """The realm's ledger in a file, to be read; its errors come out as `CliError`."""
+    from ipledger.events.ledger import Ledger, LedgerError
+
+    try:
+        ledger = await Ledger.reading(path, connection.realm)
+        try:
+            yield ledger
+        finally:
+            await ledger.close()
+    except LedgerError as error:
+        raise CliError(str(error)) from error
+
+
+@asynccontextmanager
+async def nats_client(connection: Connection) -> AsyncGenerator[NatsClient]:
+    """A connected client. Raises `CliError`."""
     from ipledger.events.names import check_realm
 
     try:

@@ -21,3 +21,9 @@ class UsageError(CliError):
     """The command line itself is wrong."""
 
     exit_code = EXIT_USAGE
+
+
+class DifferenceError(CliError):
+    """The log is not the record it should be."""
+
+    exit_code = EXIT_DIFFERENCE

@@ -16,18 +16,20 @@ import nats.errors
 import uvloop
 from nats.aio.client import Client as NatsClient
 
-from ipledger.cli.errors import CliError
+from ipledger.cli.errors import CliError, DifferenceError
 from ipledger.cli.output import note
 from ipledger.cni.agent import Agent, AgentError
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import Engine
+from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
+from ipledger.events.checkpoint import CheckpointError, load_signer
 from ipledger.events.embedded import EmbeddedServer, EmbeddedServerError
-from ipledger.events.jetstream import JetStreamLog
-from ipledger.events.log import LogUnavailableError
-from ipledger.projections.fold import BrokenLogError
+from ipledger.events.ledger import Ledger, LedgerError
+from ipledger.events.log import BrokenLogError, LogUnavailableError
 
 _log = logging.getLogger(__name__)
 
@@ -36,8 +38,9 @@ _STOP_TIMEOUT_S = 10.0
 _RECONNECT_S = 0.05  # the server is on loopback, and this process starts it again
 _EXPECTED = (
     AgentError,
-    BrokenLogError,
+    CheckpointError,
     EmbeddedServerError,
+    LedgerError,
     LogUnavailableError,
     OSError,
     TimeoutError,
@@ -55,6 +58,17 @@ class UpOptions:
     node: str
     realm: str
     timeout_s: float
+    checkpoint_every: int
+
+    @property
+    def ledger(self) -> Path:
+        """The second copy of the log."""
+        return self.data / "ledger.db"
+
+    @property
+    def key(self) -> Path:
+        """The seed of the key that signs checkpoints."""
+        return self.data / "checkpoint.nk"
 
 
 def run_up(options: UpOptions) -> None:
@@ -68,6 +82,10 @@ def run_up(options: UpOptions) -> None:
     )
     try:
         uvloop.run(_up(options))
+    except BrokenLogError as error:
+        files = f"{options.ledger} --data {options.data}"
+        advice = f"see `ipledger verify --ledger {files}`, then `ipledger restore --from {files}`"
+        raise DifferenceError(f"{error}; {advice}") from error
     except _EXPECTED as error:
         raise CliError(str(error)) from error
 
@@ -81,7 +99,8 @@ async def _up(options: UpOptions) -> None:
         _running_server(options) as server,
         _connected(server.url, "engine") as engine_nc,
         _connected(server.url, "agent") as agent_nc,
-        _running_engine(options, engine_nc, stop),
+        _second_copy(options) as copy,
+        _running_engine(options, engine_nc, copy, stop),
         _running_agent(options, agent_nc) as agent,
     ):
         note(
@@ -125,11 +144,23 @@ async def _connected(url: str, role: str) -> AsyncGenerator[NatsClient]:
 
 
 @contextlib.asynccontextmanager
+async def _second_copy(options: UpOptions) -> AsyncGenerator[SecondCopy]:
+    ledger = await Ledger.open(options.ledger, options.realm)
+    try:
+        yield SecondCopy(ledger)
+    finally:
+        await ledger.close()
+
+
+@contextlib.asynccontextmanager
 async def _running_engine(
-    options: UpOptions, nc: NatsClient, stop: asyncio.Event
+    options: UpOptions, nc: NatsClient, copy: SecondCopy, stop: asyncio.Event
 ) -> AsyncGenerator[Engine]:
-    log = await JetStreamLog.create(nc, options.realm)
-    engine = Engine(log, options.realm, options.node)
+    log = await open_stream(nc, options.realm, copy.ledger)
+    signer = load_signer(options.key)
+    _log.info("checkpoints are signed by key %s", signer.key)
+    checkpoints = Checkpoints(signer, options.realm, options.checkpoint_every)
+    engine = Engine(log, options.realm, options.node, second_copy=copy, checkpoints=checkpoints)
     service = EngineService(nc, engine)
     await service.start()
     running = asyncio.create_task(engine.run())

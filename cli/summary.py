@@ -13,6 +13,7 @@ from ipledger.events.types import (
     ApplicationDeleted,
     ApplicationUpdated,
     AttachmentDeleted,
+    CheckpointSigned,
     LeadershipTaken,
     PoolCreated,
     PoolDeleted,
@@ -44,6 +45,8 @@ def summary(event: AnyEvent) -> str:
             workload = event.application
             where = f"{workload.kind} {workload.namespace}/{workload.name}"
             return f"{where} replicas {workload.replicas} from {workload.start}"
+        case CheckpointSigned():
+            return f"commit {event.sequence} by {event.key}"
         case ApplicationDeleted():
             return f"{event.kind} {event.namespace}/{event.name}"
         case _:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import socket as sockets
 from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from ipledger.cli.errors import UsageError
 from ipledger.events import names
@@ -18,6 +22,7 @@ def up(
     node: str = "",
     realm: str = names.REALM_DEFAULT,
     timeout: float = 60.0,
+    checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
 ) -> int:
     """Run everything on this machine: nats-server, engine and agent.
 
@@ -40,6 +45,8 @@ def up(
         The routing domain in which an address is unique.
     timeout
         Seconds for which an ADD is tried when the engine cannot be reached.
+    checkpoint_every
+        After how many commits a checkpoint is signed; 0 is never by itself.
     """
     try:
         names.check_realm(realm)
@@ -48,5 +55,5 @@ def up(
         raise UsageError(str(error)) from error
     from ipledger.cli.roles import UpOptions, run_up
 
-    run_up(UpOptions(data, socket, nats_port, http, name, realm, timeout))
+    run_up(UpOptions(data, socket, nats_port, http, name, realm, timeout, checkpoint_every))
     return 0

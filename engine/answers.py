@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.refusals import Refusal
+from ipledger.events.types import CheckpointSigned
 from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
 
 
@@ -96,4 +97,13 @@ class Checked(Answer, frozen=True):
     forecasts: tuple[Forecast, ...]
 
 
-AnyAnswer: TypeAlias = Allocated | Released | Applied | Refused | TryAgain | Status | Page | Checked
+class Checkpointed(Answer, frozen=True):
+    """The newest signed checkpoint, None if none was signed yet."""
+
+    position: str
+    checkpoint: CheckpointSigned | None
+
+
+AnyAnswer: TypeAlias = (
+    Allocated | Released | Applied | Refused | TryAgain | Status | Page | Checked | Checkpointed
+)

@@ -19,6 +19,7 @@ from ipledger.engine.answers import (
     AnyAnswer,
     Applied,
     Checked,
+    Checkpointed,
     Forecast,
     Page,
     Refused,
@@ -40,9 +41,11 @@ from ipledger.engine.commands import (
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    SignCheckpoint,
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
+from ipledger.events.types import CheckpointSigned
 
 _ATTEMPT_TIMEOUT_FIRST_S = 1.0
 _ATTEMPT_TIMEOUT_MAX_S = 5.0
@@ -126,6 +129,18 @@ class EngineClient:
     async def status(self) -> Status:
         """How the engine is."""
         return await self._ask(names.query(self.realm, "status"), queries.AskStatus(), Status)
+
+    async def checkpoint(self) -> CheckpointSigned | None:
+        """The newest signed checkpoint, None if none was signed yet."""
+        subject = names.query(self.realm, "checkpoint")
+        return (await self._ask(subject, queries.AskCheckpoint(), Checkpointed)).checkpoint
+
+    async def sign_checkpoint(self) -> CheckpointSigned:
+        """A checkpoint of everything acknowledged, signed now."""
+        subject = names.admin_command(self.realm, "checkpoint")
+        answer = await self._ask(subject, SignCheckpoint(), Checkpointed)
+        assert answer.checkpoint is not None, "it was signed before the answer was made"
+        return answer.checkpoint
 
     async def pools(self, name: str = "") -> Page:
         """The pools, or the one named."""

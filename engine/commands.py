@@ -155,6 +155,10 @@ class DeleteApplication(Command, frozen=True):
     uid: str = ""
 
 
+class SignCheckpoint(Command, frozen=True):
+    """Sign a checkpoint of everything acknowledged. The commit loop does it; nothing is decided."""
+
+
 AnyApply: TypeAlias = ApplyPool | ApplySubnet | ApplyReservation | ApplyApplication
 """A command that a manifest stands for."""
 

@@ -23,6 +23,7 @@ from ipledger.engine.answers import (
     Released,
     TryAgain,
 )
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
@@ -106,16 +107,22 @@ class CommitLoop:
     """Decides and commits the requests of one term of leadership.
 
     `fold` is at the end of the log; this object alone moves it on. `clock` tells microseconds
-    since the Unix epoch.
+    since the Unix epoch. With `checkpoints`, a commit opens with the one that is due.
     """
 
     def __init__(
-        self, log: Log, fold: Fold, clock: Callable[[], int], queue_max: int = QUEUE_MAX
+        self,
+        log: Log,
+        fold: Fold,
+        clock: Callable[[], int],
+        queue_max: int = QUEUE_MAX,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self._log = log
         self._fold = fold
         self._clock = clock
         self._queue_max = queue_max
+        self._checkpoints = checkpoints
         self._waiting: deque[Request] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
@@ -178,6 +185,7 @@ class CommitLoop:
     def _decide_waiting(self) -> _Batch:
         """Decide what waits, as much as fits one commit; the state is then speculative."""
         batch = _Batch(self._now())
+        self._sign_checkpoint(batch)
         state = self._fold.state
         while self._waiting:
             request = self._waiting.popleft()
@@ -196,6 +204,12 @@ class CommitLoop:
             answer = _answer(state, request.work, decision)
             batch.answers.append((request.reply, answer))
         return batch
+
+    def _sign_checkpoint(self, batch: _Batch) -> None:
+        if self._checkpoints is not None:
+            event = self._checkpoints.due(self._fold, batch.time)
+            if event is not None:
+                self._evolve(batch, Decision((event,)), [commit.encode_event(event)])
 
     def _evolve(self, batch: _Batch, decision: Decision, encoded: list[bytes]) -> None:
         for event, payload in zip(decision.events, encoded, strict=True):

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 
 from ipledger import __version__
 from ipledger.engine.answers import Status
+from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Request
+from ipledger.engine.second_copy import SecondCopy, first_to_end
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.projections.fold import Fold
@@ -36,12 +38,18 @@ async def load(log: Log) -> Fold:
 
 @dataclass(slots=True)
 class Engine:
-    """One engine of a realm. `name` tells it from others in the log."""
+    """One engine of a realm. `name` tells it from others in the log.
+
+    With a second copy, it leads and serves only while the log agrees with the copy. With
+    checkpoints, it signs them.
+    """
 
     log: Log
     realm: str
     name: str
     clock: Callable[[], int] = wall_clock
+    second_copy: SecondCopy | None = None
+    checkpoints: Checkpoints | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: CommitLoop | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -63,6 +71,12 @@ class Engine:
 
     async def run(self) -> None:
         """Lead and serve until `stop`. Raises `BrokenLogError` if the log is not whole."""
+        if self.second_copy is None:
+            await self._run()
+        else:
+            await first_to_end(self._run(), self.second_copy.run(self.log))
+
+    async def _run(self) -> None:
         while not self._stopping:
             try:
                 await self._lead()
@@ -78,8 +92,10 @@ class Engine:
             await asyncio.sleep(_AGAIN_DELAY_S)
 
     async def _lead(self) -> None:
+        if self.second_copy is not None:
+            await self.second_copy.check(self.log)
         fold = await load(self.log)
-        loop = CommitLoop(self.log, fold, self.clock)
+        loop = CommitLoop(self.log, fold, self.clock, checkpoints=self.checkpoints)
         await loop.take_leadership(self.name, __version__)
         _log.info(
             "leading realm %s in epoch %d from commit %d",

@@ -79,7 +79,13 @@ class AskStatus(Query, frozen=True):
     """How the engine is."""
 
 
-AnyQuery: TypeAlias = Pools | Subnets | Reservations | AllocationsWhere | AskStatus | Check
+class AskCheckpoint(Query, frozen=True):
+    """The newest signed checkpoint."""
+
+
+AnyQuery: TypeAlias = (
+    Pools | Subnets | Reservations | AllocationsWhere | AskStatus | AskCheckpoint | Check
+)
 
 
 def pools(state: State, query: Pools) -> tuple[PoolRow, ...]:

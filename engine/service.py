@@ -21,7 +21,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from ipledger.engine import dry_run, queries
-from ipledger.engine.answers import AnyAnswer, Checked, Page, Refused, TryAgain
+from ipledger.engine.answers import AnyAnswer, Checked, Checkpointed, Page, Refused, TryAgain
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
@@ -35,6 +35,7 @@ from ipledger.engine.commands import (
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    SignCheckpoint,
 )
 from ipledger.engine.commit_loop import Look, Reply, Request
 from ipledger.engine.engine import Engine
@@ -49,7 +50,7 @@ _NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release]] = {
     "allocate": Decoder(Allocate).decode,
     "release": Decoder(Release).decode,
 }
-_ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
+_ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand | SignCheckpoint]] = {
     "apply-pool": Decoder(ApplyPool).decode,
     "delete-pool": Decoder(DeletePool).decode,
     "apply-subnet": Decoder(ApplySubnet).decode,
@@ -59,6 +60,7 @@ _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
     "apply-application": Decoder(ApplyApplication).decode,
     "delete-application": Decoder(DeleteApplication).decode,
     "release": Decoder(ReleaseAllocation).decode,
+    "checkpoint": Decoder(SignCheckpoint).decode,
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
@@ -67,6 +69,7 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "check": Decoder(queries.Check).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
+    "checkpoint": Decoder(queries.AskCheckpoint).decode,
 }
 _BUSY = TryAgain("the engine does not lead yet, or its queue is full")
 _encode = msgspec.json.Encoder().encode
@@ -112,7 +115,9 @@ class EngineService:
     async def _on_admin_command(self, message: Msg) -> None:
         verb = message.subject.rpartition(".")[2]
         command = await self._decode(message, _ADMIN_COMMANDS.get(verb))
-        if command is not None:
+        if isinstance(command, SignCheckpoint):
+            await self._sign_checkpoint(partial(self._reply, message.reply))
+        elif command is not None:
             await self._submit(command, partial(self._reply, message.reply))
 
     async def _on_query(self, message: Msg) -> None:
@@ -123,6 +128,14 @@ class EngineService:
         elif query is not None:
             look = partial(self._answer, query)
             await self._submit(look, partial(self._reply, message.reply))
+
+    async def _sign_checkpoint(self, reply: Reply) -> None:
+        """Have the next commit open with a checkpoint, and answer with it."""
+        if self.engine.checkpoints is None:
+            refusal = Refusal(Reason.BAD_REQUEST, "this engine has no key to sign with")
+            return await reply(Refused("", refusal))
+        self.engine.checkpoints.ask()
+        return await self._submit(_checkpoint, reply)
 
     def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
         position = str(state.position)
@@ -135,6 +148,8 @@ class EngineService:
                 return Page(position, reservations=queries.reservations(state, query))
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
+            case queries.AskCheckpoint():
+                return _checkpoint(state)
             case _:
                 return self.engine.status(state)
 
@@ -179,6 +194,10 @@ class EngineService:
         for page in queries.pages(position, rows):
             await self._reply(inbox, page)
             await asyncio.sleep(0)  # commands go first
+
+
+def _checkpoint(state: State) -> Checkpointed:
+    return Checkpointed(str(state.position), state.checkpoint)
 
 
 def _find(query: queries.AllocationsWhere, state: State) -> tuple[str, list[Allocation] | Refusal]:

@@ -40,11 +40,16 @@ class _Version(msgspec.Struct):
     v: int
 
 
+class _Link(msgspec.Struct):
+    prev: str
+
+
 class UnreadableCommitError(ValueError):
     """A stored payload is not a commit this release understands."""
 
 
 _decoder = msgspec.json.Decoder(Commit)
+_link_decoder = msgspec.json.Decoder(_Link)
 _version_decoder = msgspec.json.Decoder(_Version)
 _encoder = msgspec.json.Encoder()
 ENVELOPE_BYTES_MAX = 512
@@ -79,6 +84,14 @@ def decode(payload: bytes) -> Commit:
     if not commit.events:
         raise UnreadableCommitError("a commit without events")
     return commit
+
+
+def prev_of(payload: bytes) -> str:
+    """The `prev` of a stored payload, without reading its events. Raises as `decode` does."""
+    try:
+        return _link_decoder.decode(payload).prev
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableCommitError(str(error)) from error
 
 
 def _other_format(payload: bytes) -> str:

@@ -1,7 +1,8 @@
 """The log port: what ipledger needs of an append-only log, whoever keeps it.
 
 Two implementations, held to one contract test (tests/contract/test_log.py): `jetstream` and
-`memory`. Sequences start at 1 and rise by one; a log never changes or drops an entry.
+`memory`; a `ledger` file is a log that can be read. Sequences start at 1 and rise by one; a log
+never changes or drops an entry, and one that did says so (`BrokenLogError`).
 """
 
 from __future__ import annotations
@@ -36,7 +37,39 @@ class LogUnavailableError(Exception):
     """The log could not be read just now; trying again later may succeed."""
 
 
-class Log(Protocol):
+class NoLogError(LogUnavailableError):
+    """There is no such log (yet)."""
+
+
+class BrokenLogError(Exception):
+    """The log contradicts itself or lost something at `sequence`; nothing behind it is trusted."""
+
+    def __init__(self, sequence: int, what: str) -> None:
+        super().__init__(f"commit {sequence}: {what}")
+        self.sequence = sequence
+        self.what = what
+
+
+class ReadableLog(Protocol):
+    """What can be read of a log. Every method raises `LogUnavailableError`."""
+
+    async def last(self) -> int:
+        """The sequence of the last entry, 0 when there is none."""
+        ...
+
+    async def get(self, sequence: int) -> Entry | None:
+        """One entry, None when there is none of this sequence."""
+        ...
+
+    def read(self, after: int) -> AsyncIterator[Entry]:
+        """The entries behind `after`, up to the last one at the time of the call.
+
+        Raises `BrokenLogError` when an entry that must be there cannot be had any more.
+        """
+        ...
+
+
+class Log(ReadableLog, Protocol):
     """An append-only log with fencing by expected sequence (DESIGN section 2, idea 4)."""
 
     @property
@@ -55,14 +88,10 @@ class Log(Protocol):
         """
         ...
 
-    async def last(self) -> int:
-        """The sequence of the last entry, 0 when there is none."""
-        ...
-
-    def read(self, after: int) -> AsyncIterator[Entry]:
-        """The entries behind `after`, up to the last one at the time of the call."""
-        ...
-
     def follow(self, after: int) -> AsyncIterator[Entry]:
-        """The entries behind `after`, and then each new one as it comes, without end."""
+        """The entries behind `after`, and then each new one as it comes, without end.
+
+        Raises `BrokenLogError` when the log turns out to be shorter than what was followed, to
+        have lost an entry, or to be another log than before.
+        """
         ...

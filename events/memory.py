@@ -33,11 +33,17 @@ class MemoryLog:
             return Conflict(len(self.payloads))
 
     async def last(self) -> int:
-        """See `Log.last`."""
+        """See `ReadableLog.last`."""
         return len(self.payloads)
 
+    async def get(self, sequence: int) -> Entry | None:
+        """See `ReadableLog.get`."""
+        if not 0 < sequence <= len(self.payloads):
+            return None
+        return Entry(sequence, self.payloads[sequence - 1])
+
     async def read(self, after: int) -> AsyncIterator[Entry]:
-        """See `Log.read`."""
+        """See `ReadableLog.read`."""
         for sequence in range(after + 1, len(self.payloads) + 1):
             yield Entry(sequence, self.payloads[sequence - 1])
 

@@ -35,6 +35,11 @@ def log_subject(realm: str) -> str:
     return f"ipledger.{realm}.log"
 
 
+def restore_subject(realm: str) -> str:
+    """The subject by which a stream takes commits while it is restored, and no engine's."""
+    return f"ipledger.{realm}.restore"
+
+
 def node_command(realm: str, node: str, verb: str) -> str:
     """The subject on which a node's agent sends a command.
 

@@ -216,6 +216,22 @@ class AllocationRefused(Event, frozen=True):
     traceparent: str = ""
 
 
+class CheckpointSigned(Event, frozen=True):
+    """The leader vouches for the log up to the commit before this one.
+
+    `signature` is the base64 of an Ed25519 signature by `key` of the text that
+    `events.checkpoint` makes of the other fields; `key` is a public NATS key. Whoever keeps a
+    checkpoint elsewhere can later prove a history rewritten or cut.
+    """
+
+    realm: str
+    sequence: int
+    hash: str
+    time: str
+    key: str
+    signature: str
+
+
 AnyEvent: TypeAlias = (
     LeadershipTaken
     | PoolCreated
@@ -237,6 +253,7 @@ AnyEvent: TypeAlias = (
     | ApplicationDeleted
     | AttachmentDeleted
     | AllocationRefused
+    | CheckpointSigned
 )
 
 ALL: tuple[type[Event], ...] = (
@@ -260,4 +277,5 @@ ALL: tuple[type[Event], ...] = (
     ApplicationDeleted,
     AttachmentDeleted,
     AllocationRefused,
+    CheckpointSigned,
 )

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from netaddr import AddrFormatError
 
+from ipledger.events.chain import Head, check_prev, check_sequence
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
-from ipledger.events.log import Entry
+from ipledger.events.log import BrokenLogError, Entry
 from ipledger.projections.state import Moment, State, evolve
-
-
-class BrokenLogError(Exception):
-    """The log contradicts itself at `sequence`; nothing behind it can be trusted."""
-
-    def __init__(self, sequence: int, what: str) -> None:
-        super().__init__(f"commit {sequence}: {what}")
-        self.sequence = sequence
-        self.what = what
 
 
 class Fold:
@@ -29,6 +21,11 @@ class Fold:
         self.sequence = 0
         self.hash = GENESIS
         self.time = 0
+
+    @property
+    def head(self) -> Head:
+        """Where the chain is: sequence and hash of the newest commit."""
+        return Head(self.sequence, self.hash)
 
     def apply(self, entry: Entry) -> Commit:
         """Take in the next commit. Raises `BrokenLogError` (invariant 6); the fold is then dead."""
@@ -51,16 +48,13 @@ class Fold:
 
     def _check(self, entry: Entry) -> tuple[Commit, int]:
         sequence = entry.sequence
-        if sequence != self.sequence + 1:
-            raise BrokenLogError(self.sequence + 1, f"missing: the log goes on at {sequence}")
+        check_sequence(self.head, sequence)
         try:
             commit = decode(entry.payload)
             time = parse_time(commit.time)
         except (UnreadableCommitError, ValueError) as error:
             raise BrokenLogError(sequence, f"cannot be read: {error}") from error
-        if commit.prev != self.hash:
-            what = f"prev is {commit.prev}, but commit {self.sequence} has hash {self.hash}"
-            raise BrokenLogError(sequence, what)
+        check_prev(self.head, sequence, commit.prev)
         if time < self.time:
             raise BrokenLogError(sequence, f"its time {commit.time} is before the commit before it")
         return commit, time

@@ -30,6 +30,7 @@ from ipledger.events.types import (
     ApplicationDeleted,
     ApplicationUpdated,
     AttachmentDeleted,
+    CheckpointSigned,
     Event,
     LeadershipTaken,
     PoolCreated,
@@ -70,6 +71,7 @@ class State:
         "allocated_ever",
         "allocations",
         "applications",
+        "checkpoint",
         "directory",
         "ended",
         "engine",
@@ -86,6 +88,7 @@ class State:
         self.position: Position = START
         self.epoch = 0
         self.engine = ""
+        self.checkpoint: CheckpointSigned | None = None
         self.pools: dict[str, Pool] = {}
         self.directory = Directory()
         self.subnets: dict[str, SubnetSpec] = {}
@@ -141,6 +144,7 @@ class State:
             [self.subnets[name] for name in sorted(self.subnets)],
             self.ended.image(),
             list(self.refusals.items()),
+            self.checkpoint,
         ]
         encoded = msgspec.json.encode(image, enc_hook=str)
         return hashlib.sha256(encoded).hexdigest()
@@ -317,6 +321,11 @@ def _allocation_refused(state: State, event: AllocationRefused, at: Moment) -> N
         state.refusals.popitem(last=False)
 
 
+def _checkpoint_signed(state: State, event: CheckpointSigned, at: Moment) -> None:
+    assert event.sequence == at.sequence - 1, "a checkpoint is of the commit before it"
+    state.checkpoint = event
+
+
 _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     LeadershipTaken: _leadership_taken,
     PoolCreated: _pool_created,
@@ -338,4 +347,5 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     ApplicationDeleted: _application_deleted,
     AttachmentDeleted: _attachment_deleted,
     AllocationRefused: _allocation_refused,
+    CheckpointSigned: _checkpoint_signed,
 }

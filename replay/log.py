@@ -12,7 +12,7 @@ import msgspec
 
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import UnreadableCommitError, decode
-from ipledger.events.log import Entry, Log
+from ipledger.events.log import Entry
 from ipledger.events.position import Position
 from ipledger.events.types import AnyEvent
 
@@ -48,14 +48,12 @@ _decode_stored = msgspec.json.Decoder(_Stored).decode
 
 
 async def events(
-    log: Log, *, follow: bool = False, since: int = 0
+    entries: AsyncIterator[Entry], *, since: int = 0
 ) -> AsyncIterator[LoggedEvent | UnreadableCommit]:
-    """The events of a log in order; with `follow` also the new ones, without end.
+    """The events of commits that are read or followed, in order.
 
-    Events of commits before `since` (microseconds, Unix) are left out. Raises
-    `LogUnavailableError`.
+    Events of commits before `since` (microseconds, Unix) are left out. Raises what reading does.
     """
-    entries = log.follow(0) if follow else log.read(0)
     async for entry in entries:
         for found in _events_of(entry, since):
             yield found

@@ -1,36 +1,53 @@
 """Verification of a whole log: is it the record it claims to be?
 
 Two witnesses read it. The fold checks the chain, the order, the times (invariant 6) and its own
-assertions; the books check invariants 1, 2, 3, 7 and 8 by themselves.
+assertions; the books check invariants 1, 2, 3, 7 and 8 by themselves. Signed checkpoints are
+checked where they stand in the log, and so are those that somebody kept elsewhere.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from ipledger.events.commit import Commit, UnreadableCommitError, decode
-from ipledger.events.log import Entry, Log
+from ipledger.events.chain import Head, check_sequence
+from ipledger.events.commit import Commit, UnreadableCommitError, decode, digest
+from ipledger.events.log import BrokenLogError, Entry, NoLogError, ReadableLog
 from ipledger.events.position import START, Position
-from ipledger.projections.fold import BrokenLogError, Fold
+from ipledger.events.types import CheckpointSigned
+from ipledger.projections.fold import Fold
 from ipledger.replay.bookkeeping import Bookkeeping, ViolationError
+from ipledger.replay.checkpoints import Witness
+
+Progress = Callable[[int], None]
 
 
 class Report(msgspec.Struct, frozen=True, rename="camel"):
     """What was found. Counts and `position` are of what is good.
 
-    `digest` is the hash of the state at `position`; a log that is not good has none, but the
-    first bad position and the reason instead.
+    `checkpoints` is how many signed ones agree with the log. `digest` is the hash of the state at
+    `position`; a log that is not good has none, but the first bad position and the reason instead.
     """
 
     ok: bool
     commits: int
     events: int
     position: str
+    checkpoints: int = 0
     digest: str = ""
     bad_position: str = ""
     reason: str = ""
+
+
+class Comparison(Report, frozen=True):
+    """A log that was verified against a ledger: `behind` says which one has fewer commits.
+
+    `ledger_commits` is how many commits of the ledger are good.
+    """
+
+    ledger_commits: int = 0
+    behind: str = ""
 
 
 class _BadError(Exception):
@@ -39,22 +56,161 @@ class _BadError(Exception):
         self.position = position
 
 
-async def verify(log: Log, progress: Callable[[int], None] = lambda commits: None) -> Report:
+class _Verification:
+    """Everything that has been found good so far."""
+
+    def __init__(self, kept: Sequence[CheckpointSigned]) -> None:
+        self._fold, self._books, self._witness = Fold(), Bookkeeping(), Witness(kept)
+        self._good = Report(True, 0, 0, str(START))
+        self.is_over = False
+
+    @property
+    def head(self) -> Head:
+        """How far it has come."""
+        return self._fold.head
+
+    @property
+    def commits(self) -> int:
+        """How many commits are good."""
+        return self._good.commits
+
+    def take(self, entry: Entry) -> None:
+        """Verify the next commit. Raises `_BadError`; it is over then."""
+        self.is_over = True
+        commit = _check(self._fold, self._books, entry)
+        wrong = self._witness.enter(entry.sequence, commit, self._fold.hash)
+        if wrong is not None:
+            raise _BadError(Position(entry.sequence, wrong.place), wrong.reason)
+        self.is_over = False
+        self._good = Report(
+            True,
+            entry.sequence,
+            self._good.events + len(commit.events),
+            str(self._fold.state.position),
+            self._witness.seen,
+        )
+
+    def end(self) -> None:
+        """Nothing follows. Raises `_BadError` if something should."""
+        missing = self._witness.missing(self.head.sequence)
+        if missing is not None:
+            raise _BadError(Position(self.head.sequence + 1, 0), missing)
+
+    def report(self, bad: _BadError | None = None) -> Report:
+        """What was found."""
+        if bad is None:
+            return msgspec.structs.replace(self._good, digest=self._fold.state.digest())
+        return msgspec.structs.replace(
+            self._good, ok=False, bad_position=str(bad.position), reason=str(bad)
+        )
+
+
+def _silent(commits: int) -> None:
+    pass
+
+
+async def verify(
+    log: ReadableLog, progress: Progress = _silent, kept: Sequence[CheckpointSigned] = ()
+) -> Report:
     """Read a log from its first commit to its last. Raises `LogUnavailableError`.
 
-    `progress` is told how many commits were read.
+    `progress` is told how many commits were read. `kept` are checkpoints that somebody kept and
+    whose signatures were checked: the log must go as far, and have these commits.
     """
-    fold, books = Fold(), Bookkeeping()
-    commits, events, position = 0, 0, str(START)
+    verification = _Verification(kept)
+    try:
+        async for entry in _whole(log):
+            verification.take(entry)
+            progress(entry.sequence)
+        verification.end()
+    except _BadError as bad:
+        return verification.report(bad)
+    return verification.report()
+
+
+async def compare(
+    log: ReadableLog,
+    ledger: ReadableLog,
+    progress: Progress = _silent,
+    kept: Sequence[CheckpointSigned] = (),
+) -> Comparison:
+    """Verify a log, and find it identical to a ledger as far as both go.
+
+    A ledger may be behind its log, but not the other way round. Raises `LogUnavailableError`,
+    `LedgerError`.
+    """
+    verification = _Verification(kept)
+    copies = ledger.read(0)
+    own: Entry | None = None
+    try:
+        async for entry in _whole(log):
+            own = await anext(copies, None)
+            _must_equal(verification.head, entry, own)
+            verification.take(entry)
+            progress(entry.sequence)
+        own = await anext(copies, None)
+        _must_be_none(verification.head, own)
+        verification.end()
+    except _BadError as bad:
+        report = verification.report(bad)
+        good, verdict = await _rest(verification, own, copies)
+        reason = f"{report.reason}; {verdict}"
+        return _comparison(msgspec.structs.replace(report, reason=reason), good, "")
+    last = await ledger.last()
+    lag = verification.commits - last
+    return _comparison(verification.report(), last, f"ledger by {lag}" if lag else "")
+
+
+def _must_equal(head: Head, entry: Entry, own: Entry | None) -> None:
+    try:
+        check_sequence(head, entry.sequence)
+    except BrokenLogError as error:
+        raise _BadError(Position(error.sequence, 0), error.what) from error
+    if own is not None and own != entry:
+        hashes = f"{digest(entry.payload)} in the log and {digest(own.payload)} in the ledger"
+        raise _BadError(Position(entry.sequence, 0), f"its hash is {hashes}")
+
+
+def _must_be_none(head: Head, own: Entry | None) -> None:
+    if own is not None:
+        what = f"missing: the log ends at {head.sequence}, and the ledger goes on"
+        raise _BadError(Position(head.sequence + 1, 0), what)
+
+
+async def _rest(
+    verification: _Verification, own: Entry | None, copies: AsyncIterator[Entry]
+) -> tuple[int, str]:
+    """Whether the ledger of a log that is not good is good itself, and how far.
+
+    `own` is its newest commit that was looked at, `copies` are those behind it.
+    """
+    if verification.is_over:
+        return verification.commits, "the ledger has it too" if own else "the ledger ends before it"
+    own = own or await anext(copies, None)
+    try:
+        while own is not None:
+            if own.sequence > verification.commits:
+                verification.take(own)
+            own = await anext(copies, None)
+    except _BadError as bad:
+        return verification.commits, f"the ledger is not good either: {bad.position}: {bad}"
+    return verification.commits, f"the ledger is good up to {verification.commits}"
+
+
+def _comparison(report: Report, good: int, behind: str) -> Comparison:
+    facts = msgspec.structs.asdict(report)
+    return Comparison(**facts, ledger_commits=good, behind=behind)
+
+
+async def _whole(log: ReadableLog) -> AsyncIterator[Entry]:
+    """The entries of a log; what it says itself to have lost is bad."""
     try:
         async for entry in log.read(0):
-            events += len(_check(fold, books, entry).events)
-            commits, position = fold.sequence, str(fold.state.position)
-            progress(commits)
-    except _BadError as bad:
-        bad_position, reason = str(bad.position), str(bad)
-        return Report(False, commits, events, position, "", bad_position, reason)
-    return Report(True, commits, events, position, fold.state.digest())
+            yield entry
+    except BrokenLogError as error:
+        raise _BadError(Position(error.sequence, 0), error.what) from error
+    except NoLogError as error:
+        raise _BadError(Position(1, 0), f"missing: {error}") from error
 
 
 def _check(fold: Fold, books: Bookkeeping, entry: Entry) -> Commit:

@@ -12,11 +12,15 @@ import shlex
 from pathlib import Path
 
 import pytest
+from nats.aio.client import Client as NatsClient
+from support.chains import chain
 from support.terminal import MANIFESTS, Cli, Clock, Result
 
 from ipledger.engine.client import EngineClient, RefusedError
 from ipledger.engine.commands import Allocate, Release
 from ipledger.events.facts import Pod
+from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.ledger import Ledger
 from ipledger.kube.manifest import Manifest, parse
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
@@ -37,7 +41,10 @@ FURNISHED = (
     "workloads",
     "subnets",
     "auto_pools",
+    "checkpoint",
+    "ledger",
 )
+LOST = ("restore",)
 
 
 async def transcript(cli: Cli, recorded: str) -> str:
@@ -84,6 +91,15 @@ async def furnish(engine: EngineClient, clock: Clock) -> None:
         await engine.allocate(allocate(9, "shop", "worker-1", pool="nowhere"))
 
 
+async def copy(cli: Cli, engine: EngineClient) -> None:
+    """The log in a ledger file, and one that is behind."""
+    entries = [entry async for entry in JetStreamLog.of(engine.nc, cli.realm).read(0)]
+    for name, copied in (("ledger.db", entries), ("behind.db", entries[:-2])):
+        ledger = await Ledger.open(cli.files / name, cli.realm)
+        await ledger.append(copied)
+        await ledger.close()
+
+
 def allocate(number: int, namespace: str, node: str, pool: str = "") -> Allocate:
     pod = Pod(namespace, f"web-{number}", f"uid-{number}")
     named = (pool,) if pool else ()
@@ -108,8 +124,19 @@ async def test_a_command_on_a_realm_in_use_prints_what_was_recorded(
     name: str, cli: Cli, engine: EngineClient, clock: Clock
 ) -> None:
     await furnish(engine, clock)
+    await copy(cli, engine)
+    await check(cli, name)
+
+
+@pytest.mark.parametrize("name", LOST)
+async def test_a_command_on_a_realm_whose_stream_is_lost_prints_what_was_recorded(
+    name: str, cli: Cli, nc: NatsClient
+) -> None:
+    ledger = await Ledger.open(cli.files / "ledger.db", cli.realm)
+    await ledger.append(chain(5))
+    await ledger.close()
     await check(cli, name)
 
 
 def test_every_transcript_is_run() -> None:
-    assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == {*EMPTY, *FURNISHED}
+    assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == {*EMPTY, *FURNISHED, *LOST}

@@ -22,7 +22,14 @@ from support.proxy import proxy_to
 
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.jetstream import JetStreamLog
-from ipledger.events.log import Appended, Conflict, Entry, LogUnavailableError
+from ipledger.events.log import (
+    Appended,
+    BrokenLogError,
+    Conflict,
+    Entry,
+    LogUnavailableError,
+    NoLogError,
+)
 
 ACKNOWLEDGEMENT = b'"seq":'
 
@@ -57,6 +64,8 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are waited for less long, so that a lost one costs a test little."""
     monkeypatch.setattr("ipledger.events.jetstream._ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr("ipledger.events.jetstream._RETRY_MAX_S", 0.1)
+    monkeypatch.setattr("ipledger.events.jetstream._LOOK_DELAY_S", 0.1)
+    monkeypatch.setattr("ipledger.events.jetstream._FETCH_TIMEOUT_S", 0.5)
 
 
 async def entries(log: JetStreamLog) -> list[Entry]:
@@ -215,9 +224,8 @@ async def test_an_append_stored_by_a_server_that_died_before_it_answered_is_appe
 
 
 async def test_following_goes_on_behind_a_killed_server(
-    tmp_path: Path, realm: str, quick_retries: None, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, realm: str, quick_retries: None
 ) -> None:
-    monkeypatch.setattr("ipledger.events.jetstream._FETCH_TIMEOUT_S", 0.5)
     async with (
         supervised_server(tmp_path) as server,
         patient_client(server.url) as client,
@@ -248,3 +256,62 @@ async def test_a_log_whose_server_is_gone_says_so(
             await entries(log)
         with pytest.raises(LogUnavailableError):
             await JetStreamLog.open(client, realm)
+
+
+async def test_following_a_stream_that_is_deleted_says_so(
+    nc: NatsClient, realm: str, quick_retries: None
+) -> None:
+    log, follower = await followed(nc, realm)
+    await log.js.delete_stream(f"IPLEDGER_{realm}")
+    with pytest.raises(BrokenLogError, match=f"stream IPLEDGER_{realm} does not exist"):
+        await anext(follower)
+
+
+async def test_following_a_stream_that_is_made_anew_says_so(
+    nc: NatsClient, realm: str, quick_retries: None
+) -> None:
+    log, follower = await followed(nc, realm)
+    await log.js.delete_stream(f"IPLEDGER_{realm}")
+    await JetStreamLog.create(nc, realm)
+    with pytest.raises(BrokenLogError, match="commit 1: missing: the log ends at 0 now, not at 2"):
+        await anext(follower)
+
+
+async def test_following_a_stream_that_is_another_one_now_says_so(
+    nc: NatsClient, realm: str, quick_retries: None
+) -> None:
+    log, follower = await followed(nc, realm)
+    await log.js.delete_stream(f"IPLEDGER_{realm}")
+    other = await JetStreamLog.create(nc, realm)
+    for number in range(5):
+        await other.append(b"other", after=number)
+    with pytest.raises(BrokenLogError, match="commit 2: it has other bytes"):
+        await anext(follower)
+
+
+async def test_following_waits_for_a_stream_that_was_never_there(
+    nc: NatsClient, realm: str, quick_retries: None
+) -> None:
+    follower = cast("AsyncGenerator[Entry]", JetStreamLog.of(nc, realm).follow(0))
+    waiting = asyncio.ensure_future(anext(follower))
+    await (await JetStreamLog.create(nc, realm)).append(b"one", after=0)
+    async with asyncio.timeout(30):
+        assert await waiting == Entry(1, b"one")
+    await follower.aclose()
+
+
+async def test_a_stream_that_is_gone_is_no_log(nc: NatsClient, realm: str) -> None:
+    log = JetStreamLog.of(nc, realm)
+    for question in (log.last(), log.get(1), anext(log.read(0))):
+        with pytest.raises(NoLogError):
+            await question
+
+
+async def followed(nc: NatsClient, realm: str) -> tuple[JetStreamLog, AsyncGenerator[Entry]]:
+    """A log of two entries, and one who has read them and waits for more."""
+    log = await JetStreamLog.create(nc, realm)
+    follower = cast("AsyncGenerator[Entry]", log.follow(0))
+    for number in range(2):
+        await log.append(b"x", after=number)
+        await anext(follower)
+    return log, follower

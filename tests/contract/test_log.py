@@ -88,6 +88,11 @@ class LogContract:
         assert await entries(log, after=3) == made[3:]
         assert await entries(log, after=5) == []
 
+    async def test_one_entry_is_got_by_its_sequence(self, log: Log) -> None:
+        made = await filled(log, 3)
+        assert await log.get(2) == made[1]
+        assert [await log.get(sequence) for sequence in (0, 4)] == [None, None]
+
     async def test_following_gives_the_old_entries_and_then_the_new_ones(self, log: Log) -> None:
         made = await filled(log, 2)
         seen: list[Entry] = []

@@ -28,9 +28,9 @@ from ipledger.events.facts import (
     Selector,
     SubnetSpec,
 )
-from ipledger.events.log import Entry
+from ipledger.events.log import BrokenLogError, Entry
 from ipledger.events.types import ALL, AnyEvent, Event
-from ipledger.projections.fold import BrokenLogError, Fold
+from ipledger.projections.fold import Fold
 from ipledger.projections.state import Moment, State, evolve
 
 MICROS_MAX = parse_time("9999-12-31T23:59:59.999999Z")

@@ -21,10 +21,15 @@ import msgspec
 from ipledger.engine.commands import Allocate, AnyCommand, Release, ReleaseAllocation
 from ipledger.engine.decide import Decision, decide
 from ipledger.events import commit
-from ipledger.events.types import AnyEvent, LeadershipTaken
+from ipledger.events.chain import Head
+from ipledger.events.checkpoint import Signer
+from ipledger.events.types import AnyEvent, CheckpointSigned, LeadershipTaken
 from ipledger.projections.state import Moment, State, evolve
 from support.desk import NOON, SECOND, replay
 from support.text import command
+
+SIGNER = Signer(b"SUAGS4DMMVSGOZLSEBTW63DEMVXCA2DJON2G64TJMVZSYIDWGEXC4LVYBU")
+"""A key that signs nothing but histories."""
 
 TRACEPARENT = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -109,12 +114,18 @@ def record(folder: Path) -> None:
         if events:
             _append(state, payloads, events)
     _store(state, payloads, [LeadershipTaken(epoch=2, engine="engine-2", version="0.1.0")])
+    _store(state, payloads, [_checkpoint(payloads)])
     (folder / "history.jsonl").write_bytes(b"".join(payload + b"\n" for payload in payloads))
     write_digest(folder)
 
 
 def _time(payloads: list[bytes]) -> int:
     return NOON + len(payloads) * SECOND
+
+
+def _checkpoint(payloads: list[bytes]) -> CheckpointSigned:
+    head = Head(len(payloads), commit.digest(payloads[-1]))
+    return SIGNER.sign("default", head, _time(payloads))
 
 
 def _decided(state: State, text: str, now: int) -> Decision:

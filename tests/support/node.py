@@ -106,6 +106,11 @@ class Node:
                 return int(stat.parent.name)
         return None
 
+    def wait(self) -> int:
+        """The exit code of an `ipledger up` that ends by itself."""
+        assert self._process is not None
+        return self._process.wait(READY_TIMEOUT_S)
+
     def kill(self) -> None:
         """End `ipledger up` with SIGKILL."""
         assert self._process is not None

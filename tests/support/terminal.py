@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import re
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ import pytest
 
 from ipledger.cli.app import run
 from ipledger.events.clock import parse_time
+
+_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{86,91}={1,2}")
+"""What a key signed; it depends on the realm, of which each test has its own."""
 
 MANIFESTS = Path(__file__).parents[1] / "cli" / "manifests"
 
@@ -45,6 +49,8 @@ class Cli:
 
     url: str
     realm: str
+    files: Path
+    """A directory that commands name as FILES."""
 
     async def __call__(self, *arguments: str, stdin: str = "") -> Result:
         return await asyncio.to_thread(self._run, arguments, stdin)
@@ -57,8 +63,9 @@ class Cli:
             pytest.MonkeyPatch.context() as patch,
         ):
             patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
-            code = run(arguments)
+            code = run([word.replace("FILES", str(self.files)) for word in arguments])
         return Result(self._stable(stdout.getvalue()), self._stable(stderr.getvalue()), code)
 
     def _stable(self, text: str) -> str:
-        return text.replace(self.url, "NATS-URL").replace(self.realm, "REALM")
+        text = text.replace(self.url, "NATS-URL").replace(self.realm, "REALM")
+        return _SIGNATURE.sub("SIGNATURE", text.replace(str(self.files), "FILES"))

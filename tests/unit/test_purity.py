@@ -43,7 +43,7 @@ CORE = [
     ),
     *(
         f"events/{name}.py"
-        for name in ("types", "facts", "commit", "addresses", "position", "clock", "log")
+        for name in ("types", "facts", "commit", "chain", "addresses", "position", "clock", "log")
     ),
 ]
 PORT = "events/log.py"
