@@ -15,7 +15,7 @@ from ipledger.events.types import (
     ApplicationUpdated,
     ReleaseReason,
 )
-from ipledger.projections.fixed import MACHINES, ApplicationKey, exists, key_of, place_of
+from ipledger.projections.fixed import MACHINES, ApplicationKey, exists, key_of
 from ipledger.projections.state import State
 
 KINDS = ("StatefulSet", *MACHINES)
@@ -57,7 +57,7 @@ def _let_go(
 ) -> Iterator[AnyEvent]:
     """Releases of what is held for places that are gone. What a pod uses, its DEL frees."""
     for held in state.allocations.of_application(key):
-        place = place_of(held.owner, held.pod)
+        place = held.place
         assert place is not None
         if held.is_held and not exists(place, application):
             yield AddressesReleased(allocation=held.id, sandbox="", reason=reason)

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from ipledger import __version__
 from ipledger.engine.answers import Status
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Request
+from ipledger.engine.snapshots import SnapshotStore, load
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
-from ipledger.projections.fold import Fold
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -26,14 +26,6 @@ def wall_clock() -> int:
     return time.time_ns() // 1000
 
 
-async def load(log: Log) -> Fold:
-    """Fold a log to its end. Raises `BrokenLogError`, `LogUnavailableError`."""
-    fold = Fold()
-    async for entry in log.read(0):
-        fold.apply(entry)
-    return fold
-
-
 @dataclass(slots=True)
 class Engine:
     """One engine of a realm. `name` tells it from others in the log."""
@@ -42,6 +34,7 @@ class Engine:
     realm: str
     name: str
     clock: Callable[[], int] = wall_clock
+    snapshots: SnapshotStore | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: CommitLoop | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -78,7 +71,7 @@ class Engine:
             await asyncio.sleep(_AGAIN_DELAY_S)
 
     async def _lead(self) -> None:
-        fold = await load(self.log)
+        fold = await load(self.log, self.snapshots, self.realm)
         loop = CommitLoop(self.log, fold, self.clock)
         await loop.take_leadership(self.name, __version__)
         _log.info(

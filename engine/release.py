@@ -11,7 +11,7 @@ from ipledger.events.types import (
     AttachmentDeleted,
     ReleaseReason,
 )
-from ipledger.projections.fixed import exists, place_of
+from ipledger.projections.fixed import exists
 from ipledger.projections.state import State
 
 
@@ -20,7 +20,7 @@ def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
     attachment = (command.sandbox, command.interface)
     held = state.allocations.at(attachment)
     if held is not None and held.node == command.node:
-        place = place_of(held.owner, held.pod)
+        place = held.place
         if place is not None and exists(place, state.applications.get(place.application)):
             return (
                 AddressesHeld(

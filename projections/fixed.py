@@ -14,6 +14,8 @@ from ipledger.events.facts import Application, Owner, Pod
 _ORDINAL = re.compile(r".*-(?P<ordinal>[0-9]+)")
 MACHINES = ("VirtualMachine", "VirtualMachineInstance")
 """A virtual machine, and its running instance."""
+KINDS = ("StatefulSet", *MACHINES)
+"""The kinds of owners whose pods may have places."""
 
 
 class ApplicationKey(NamedTuple):
