@@ -23,7 +23,9 @@ from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import Engine
+from ipledger.engine.object_store import JetStreamSnapshots
 from ipledger.engine.service import EngineService
+from ipledger.engine.snapshots import Snapshots
 from ipledger.events.embedded import EmbeddedServer, EmbeddedServerError
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import LogUnavailableError
@@ -129,7 +131,8 @@ async def _running_engine(
     options: UpOptions, nc: NatsClient, stop: asyncio.Event
 ) -> AsyncGenerator[Engine]:
     log = await JetStreamLog.create(nc, options.realm)
-    engine = Engine(log, options.realm, options.node)
+    snapshots = Snapshots(JetStreamSnapshots(nc, options.realm), options.realm)
+    engine = Engine(log, options.realm, options.node, snapshots=snapshots)
     service = EngineService(nc, engine)
     await service.start()
     running = asyncio.create_task(engine.run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from ipledger import __version__
 from ipledger.engine.answers import Status
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Request
-from ipledger.engine.snapshots import SnapshotStore, load
+from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.projections.state import State
@@ -34,7 +35,7 @@ class Engine:
     realm: str
     name: str
     clock: Callable[[], int] = wall_clock
-    snapshots: SnapshotStore | None = None
+    snapshots: Snapshots | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: CommitLoop | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -71,7 +72,7 @@ class Engine:
             await asyncio.sleep(_AGAIN_DELAY_S)
 
     async def _lead(self) -> None:
-        fold = await load(self.log, self.snapshots, self.realm)
+        fold = await load(self.log, self.snapshots)
         loop = CommitLoop(self.log, fold, self.clock)
         await loop.take_leadership(self.name, __version__)
         _log.info(
@@ -84,7 +85,9 @@ class Engine:
         if self._stopping:
             loop.stop()
         self.ready.set()
-        await loop.run()
+        taking = self.snapshots.taking(loop, fold) if self.snapshots else contextlib.nullcontext()
+        async with taking:
+            await loop.run()
 
     def status(self, state: State) -> Status:
         """How the engine is, as a read of the state."""

@@ -131,6 +131,7 @@ class Reading:
             raise BadSnapshotError("its checksum is wrong")
         self._filling.finish()
         self._fold.advance(self._head.sequence, self._head.hash, self._head.time)
+        self._fold.restored_events = self._fold.state.events_ever
         return self._fold
 
     def _frame(self, kind: bytes, payload: bytes) -> None:

@@ -14,7 +14,8 @@ from support.desk import Desk, serving
 from support.snapshots import REALM, joined, written
 from support.text import command
 
-from ipledger.engine.snapshots import MemorySnapshots, SnapshotsUnavailableError, load
+from ipledger.engine.snapshot_store import MemorySnapshots, SnapshotsUnavailableError
+from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.commit import digest
 from ipledger.events.memory import MemoryLog
 from ipledger.projections import snapshot
@@ -43,7 +44,7 @@ class Realm:
 
     async def load(self) -> Fold:
         """What loading gives; it must always be the state that the whole log makes."""
-        fold = await load(self.log, self.snapshots, REALM)
+        fold = await load(self.log, Snapshots(self.snapshots, REALM))
         assert (fold.sequence, fold.hash) == (self.whole.sequence, self.whole.hash)
         assert fold.time == self.whole.time
         assert fold.state.digest() == self.whole.state.digest()
@@ -136,7 +137,7 @@ async def test_a_snapshot_whose_state_the_log_contradicts_is_skipped(
     realm: Realm, caplog: pytest.LogCaptureFixture
 ) -> None:
     """One that is whole and says that it belongs there, but holds another state."""
-    four = await load(realm.log, realm.snapshots, REALM)
+    four = await load(realm.log, Snapshots(realm.snapshots, REALM))
     wrong = snapshot.take(four, REALM, "0")
     head = structs.replace(wrong.head, sequence=3, hash=digest(realm.log.payloads[2]))
     realm.snapshots.kept = {3: joined(wrong._replace(head=head))}
@@ -177,7 +178,7 @@ async def test_a_store_that_goes_away_meanwhile_costs_time_and_nothing_else(
 async def test_a_broken_log_is_told_of_whatever_snapshots_there_are(realm: Realm) -> None:
     realm.log.payloads[-1] = b"{}"
     with pytest.raises(BrokenLogError, match="commit 8: cannot be read"):
-        await load(realm.log, realm.snapshots, REALM)
+        await load(realm.log, Snapshots(realm.snapshots, REALM))
 
 
 @given(data=st.data())
@@ -189,4 +190,4 @@ async def test_no_flipped_byte_is_believed(data: st.DataObject) -> None:
     realm.snapshots.kept = {6: bytes(damaged)}
     realm.log.payloads[0] = b"{}"
     with pytest.raises(BrokenLogError, match="commit 1: cannot be read"):
-        await load(realm.log, realm.snapshots, REALM)
+        await load(realm.log, Snapshots(realm.snapshots, REALM))
