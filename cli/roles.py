@@ -24,8 +24,10 @@ from ipledger.cni.outbox import Outbox
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import Engine
+from ipledger.engine.object_store import JetStreamSnapshots
 from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
+from ipledger.engine.snapshots import Snapshots
 from ipledger.events.checkpoint import CheckpointError, load_signer
 from ipledger.events.embedded import EmbeddedServer, EmbeddedServerError
 from ipledger.events.ledger import Ledger, LedgerError
@@ -160,7 +162,14 @@ async def _running_engine(
     signer = load_signer(options.key)
     _log.info("checkpoints are signed by key %s", signer.key)
     checkpoints = Checkpoints(signer, options.realm, options.checkpoint_every)
-    engine = Engine(log, options.realm, options.node, second_copy=copy, checkpoints=checkpoints)
+    engine = Engine(
+        log,
+        options.realm,
+        options.node,
+        second_copy=copy,
+        checkpoints=checkpoints,
+        snapshots=Snapshots(JetStreamSnapshots(nc, options.realm), options.realm),
+    )
     service = EngineService(nc, engine)
     await service.start()
     running = asyncio.create_task(engine.run())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -13,9 +14,9 @@ from ipledger.engine.answers import Status
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Request
 from ipledger.engine.second_copy import SecondCopy, first_to_end
+from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
-from ipledger.projections.fold import Fold
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -26,14 +27,6 @@ _AGAIN_DELAY_S = 0.5
 def wall_clock() -> int:
     """Now, in microseconds since the Unix epoch."""
     return time.time_ns() // 1000
-
-
-async def load(log: Log) -> Fold:
-    """Fold a log to its end. Raises `BrokenLogError`, `LogUnavailableError`."""
-    fold = Fold()
-    async for entry in log.read(0):
-        fold.apply(entry)
-    return fold
 
 
 @dataclass(slots=True)
@@ -50,6 +43,7 @@ class Engine:
     clock: Callable[[], int] = wall_clock
     second_copy: SecondCopy | None = None
     checkpoints: Checkpoints | None = None
+    snapshots: Snapshots | None = None
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: CommitLoop | None = field(default=None, init=False)
     _stopping: bool = field(default=False, init=False)
@@ -94,7 +88,7 @@ class Engine:
     async def _lead(self) -> None:
         if self.second_copy is not None:
             await self.second_copy.check(self.log)
-        fold = await load(self.log)
+        fold = await load(self.log, self.snapshots)
         loop = CommitLoop(self.log, fold, self.clock, checkpoints=self.checkpoints)
         await loop.take_leadership(self.name, __version__)
         _log.info(
@@ -107,7 +101,9 @@ class Engine:
         if self._stopping:
             loop.stop()
         self.ready.set()
-        await loop.run()
+        taking = self.snapshots.taking(loop, fold) if self.snapshots else contextlib.nullcontext()
+        async with taking:
+            await loop.run()
 
     def status(self, state: State) -> Status:
         """How the engine is, as a read of the state."""
