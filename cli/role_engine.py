@@ -17,8 +17,10 @@ from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer
+from ipledger.engine.object_store import JetStreamSnapshots
 from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
+from ipledger.engine.snapshots import Snapshots
 from ipledger.events.checkpoint import load_signer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
@@ -76,7 +78,15 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
         if log is None:
             return
         signing = checkpoints(options.own, server.realm)
-        engine = Engine(log, nc, server.realm, options.name, second_copy=copy, checkpoints=signing)
+        engine = Engine(
+            log,
+            nc,
+            server.realm,
+            options.name,
+            second_copy=copy,
+            checkpoints=signing,
+            snapshots=snapshots(nc, server.realm),
+        )
         health.engine = engine
         async with running(engine, stop):
             if await either(engine.ready.wait(), stop):
@@ -103,6 +113,11 @@ def checkpoints(own: OwnOptions, realm: str) -> Checkpoints:
     signer = load_signer(own.key)
     _log.info("checkpoints are signed by key %s", signer.key)
     return Checkpoints(signer, realm, own.checkpoint_every)
+
+
+def snapshots(nc: NatsClient, realm: str) -> Snapshots:
+    """Where the engine begins, and what it takes while it leads."""
+    return Snapshots(JetStreamSnapshots(nc, realm), realm)
 
 
 async def reach_log(

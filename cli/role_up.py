@@ -11,7 +11,14 @@ from pathlib import Path
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.role_agent import AgentOptions, running_agent
-from ipledger.cli.role_engine import OwnOptions, checkpoints, reach_log, running, second_copy
+from ipledger.cli.role_engine import (
+    OwnOptions,
+    checkpoints,
+    reach_log,
+    running,
+    second_copy,
+    snapshots,
+)
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
@@ -62,6 +69,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                 alone=True,
                 second_copy=copy,
                 checkpoints=checkpoints(options.own, options.realm),
+                snapshots=snapshots(engine_nc, options.realm),
             )
             async with running(engine, stop):
                 if await either(engine.ready.wait(), stop):

@@ -9,7 +9,6 @@ from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.release import released
 from ipledger.engine.routes import routes_of
 from ipledger.engine.selection import Selected, select
-from ipledger.events.addresses import parse_ip
 from ipledger.events.clock import format_time
 from ipledger.events.types import (
     AddressesAllocated,
@@ -118,7 +117,7 @@ def _without(state: State, selected: Selected, kept: Allocation) -> Selected:
         pool = drafts.get(address.pool) or state.pools[address.pool]
         draft = pool.drafted(pool.spec, state.reserved[pool.spec.ip_version])
         draft.taken = dict(draft.taken)
-        draft.give_back(parse_ip(address.ip)[1], kept.identity)
+        draft.give_back(address.value, kept.identity)
         drafts[address.pool] = draft
     return selected._replace(drafts=drafts)
 

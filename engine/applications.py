@@ -27,7 +27,6 @@ from ipledger.engine.auto_pools import (
 from ipledger.engine.commands import ApplyApplication, DeleteApplication
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnet_annotations import KEYS, Demand, demand
-from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import Application, Owner
 from ipledger.events.types import (
     AddressesReleased,
@@ -41,7 +40,7 @@ from ipledger.events.types import (
 )
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.applications import ApplicationKey, application_key, key_of
-from ipledger.projections.fixed import exists, place_of
+from ipledger.projections.fixed import exists
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, merged, usable
 from ipledger.projections.state import State
@@ -188,7 +187,7 @@ def _let_go(
     """Releases of what is held for places that are gone. What a pod uses, its DEL frees."""
     found: _Released = []
     for held in state.allocations.of_application(key):
-        place = place_of(held.owner, held.pod)
+        place = held.place
         assert place is not None
         if held.is_held and not exists(place, application):
             event = AddressesReleased(allocation=held.id, sandbox="", reason=reason)
@@ -200,5 +199,5 @@ def _leaving(released: _Released) -> Leaving:
     gone: dict[str, set[int]] = {}
     for _, held in released:
         for address in held.addresses:
-            gone.setdefault(address.pool, set()).add(parse_ip(address.ip)[1])
+            gone.setdefault(address.pool, set()).add(address.value)
     return gone

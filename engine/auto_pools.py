@@ -18,7 +18,6 @@ from ipledger.engine.pool_checks import name_fault
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnet_annotations import Demand, ip_number
 from ipledger.engine.subnets import free_of
-from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import Application, AutoPool, Owner, PoolSpec, SubnetSpec
 from ipledger.events.types import AnyEvent, PoolCreated, PoolDeleted, PoolTerminating, PoolUpdated
 from ipledger.projections.allocations import Allocation
@@ -161,7 +160,7 @@ def shed(state: State, leaving: Leaving) -> Iterator[AnyEvent]:
 
 def addresses_of(held: Allocation) -> Leaving:
     """The addresses of an allocation, as they leave with it."""
-    return {address.pool: (parse_ip(address.ip)[1],) for address in held.addresses}
+    return {address.pool: (address.value,) for address in held.addresses}
 
 
 def is_of(pool: Pool, subnet: SubnetSpec) -> bool:

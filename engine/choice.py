@@ -10,7 +10,7 @@ from ipledger.engine.commands import Allocate
 from ipledger.engine.filters import passed_over
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.selection import Selected
-from ipledger.events.addresses import format_ip, parse_ip
+from ipledger.events.addresses import format_ip
 from ipledger.events.facts import Address, Candidate, Verdict
 from ipledger.projections.allocations import Allocation, Identity
 from ipledger.projections.pool import Pool
@@ -75,7 +75,7 @@ def _asked(command: Allocate) -> dict[int, int] | Refusal:
 
 
 def _by_version(held: Allocation) -> dict[int, int]:
-    return dict(parse_ip(address.ip) for address in held.addresses)
+    return {address.terms.ip_version: address.value for address in held.addresses}
 
 
 def _first(
@@ -124,7 +124,7 @@ def _offer(pool: Pool, identity: Identity, static: int | None) -> int | Candidat
 
 def _address(pool: Pool, address: int) -> Address:
     spec = pool.spec
-    text = f"{format_ip(spec.ip_version, address)}/{pool.prefix_length}"
+    text = f"{format_ip(spec.ip_version, address)}/{pool.terms.prefix_length}"
     return Address(spec.name, text, spec.gateway)
 
 

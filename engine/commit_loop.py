@@ -15,7 +15,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ipledger.engine.answers import (
     Allocated,
@@ -60,6 +60,8 @@ from ipledger.projections.rows import allocation_row
 from ipledger.projections.state import Moment, State, evolve
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 QUEUE_MAX = 16_384
 """Requests that may wait; one more is answered "try again" at once."""
@@ -133,6 +135,7 @@ class CommitLoop:
         self._waiting: deque[Request] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
+        self._between: deque[Callable[[Fold], None]] = deque()
 
     @property
     def waiting(self) -> int:
@@ -164,10 +167,24 @@ class CommitLoop:
         payload = commit.encode(epoch, self._now(), fold.hash, [commit.encode_event(event)])
         fold.apply(Entry(await self._append(payload), payload))
 
+    async def between_commits(self, look: Callable[[Fold], T]) -> T:
+        """What `look` makes of the fold at a moment when all that it holds is durable."""
+        seen: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def visit(fold: Fold) -> None:
+            if not seen.cancelled():
+                seen.set_result(look(fold))
+
+        self._between.append(visit)
+        self._wake.set()
+        return await seen
+
     async def run(self) -> None:
         """Serve until `stop`, or raise `DeposedError`. Whoever still waits then may try again."""
         try:
             while True:
+                while self._between:
+                    self._between.popleft()(self._fold)
                 if self._waiting:
                     await self._serve(self._decide_waiting())
                 elif self._stopping:

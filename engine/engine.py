@@ -10,6 +10,7 @@ that safety needs. Heartbeats make it quick (engine/heartbeats.py).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -25,10 +26,11 @@ from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, R
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.replica import Replica
 from ipledger.engine.second_copy import SecondCopy, first_to_end
+from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
-from ipledger.events.position import Position
+from ipledger.events.position import START, Position
 from ipledger.events.tasks import end
 from ipledger.projections.state import State
 
@@ -67,7 +69,8 @@ class Engine:
     `alone` says that no other one is expected: it begins by leading, not by listening. `on_role`
     is awaited at each change of roles. `ready` is set when it can be asked, which for an engine
     that begins by leading is when it leads or was refused. With a second copy, it serves and
-    leads only while the log agrees with the copy. With checkpoints, it signs them.
+    leads only while the log agrees with the copy. With checkpoints, it signs them; with snapshots,
+    it begins from one and takes others while it leads.
     """
 
     log: Log
@@ -79,6 +82,7 @@ class Engine:
     alone: bool = False
     second_copy: SecondCopy | None = None
     checkpoints: Checkpoints | None = None
+    snapshots: Snapshots | None = None
     on_role: Callable[[Role], Awaitable[None]] = _ignore
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     role: Role = field(default=Role.LOADING, init=False)
@@ -149,11 +153,20 @@ class Engine:
         while self.role is not Role.STANDBY:
             try:
                 await self._compare()
-                await self._replica.catch_up()
+                await self._fold()
                 await self._become(Role.STANDBY)
             except LogUnavailableError as error:
                 _log.warning("the log cannot be read, trying again: %s", error)
                 await asyncio.sleep(_AGAIN_DELAY_S)
+
+    async def _fold(self) -> None:
+        """Fold to the end of the log; what begins anew begins from a snapshot."""
+        if self._replica.position == START:
+            fold = await load(self.log, self.snapshots)
+            self._replica = Replica(self.log, self._on_commit, fold)
+            self._on_commit(fold.state)
+        else:
+            await self._replica.catch_up()
 
     async def _compare(self) -> None:
         if self.second_copy is not None:
@@ -190,16 +203,19 @@ class Engine:
         epoch = self._replica.fold.state.epoch
         beating = asyncio.create_task(self._heartbeats.beat(self._heartbeat))
         term = asyncio.create_task(loop.run())
+        fold = self._replica.fold
+        taking = self.snapshots.taking(loop, fold) if self.snapshots else contextlib.nullcontext()
         try:
-            await self._become(Role.LEADER)
-            _log.info("leading realm %s in epoch %d", self.realm, epoch)
-            await self._until_stopped(_ended(term), self._heartbeats.overtaken(epoch))
-            if self._heartbeats.epoch > epoch:
-                raise DeposedError(f"epoch {self._heartbeats.epoch} has begun")
-            loop.stop()
-            await term
-            beating.cancel()
-            await self._heartbeats.publish(self._heartbeat(leading=False))
+            async with taking:
+                await self._become(Role.LEADER)
+                _log.info("leading realm %s in epoch %d", self.realm, epoch)
+                await self._until_stopped(_ended(term), self._heartbeats.overtaken(epoch))
+                if self._heartbeats.epoch > epoch:
+                    raise DeposedError(f"epoch {self._heartbeats.epoch} has begun")
+                loop.stop()
+                await term
+                beating.cancel()
+                await self._heartbeats.publish(self._heartbeat(leading=False))
         finally:
             await end(term, beating)
 

@@ -160,8 +160,8 @@ def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Ref
 def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:
     asked = (
         (query.id, allocation.id),
-        (query.namespace, allocation.pod.namespace),
-        (query.pod, allocation.pod.name),
+        (query.namespace, allocation.common.namespace),
+        (query.pod, allocation.pod_name),
         (query.node, allocation.node),
         (query.sandbox, allocation.sandbox),
         (query.interface, allocation.interface),

@@ -13,7 +13,7 @@ from ipledger.events.types import (
     ReleaseReason,
 )
 from ipledger.projections.allocations import Allocation
-from ipledger.projections.fixed import exists, place_of
+from ipledger.projections.fixed import exists
 from ipledger.projections.state import State
 
 
@@ -22,7 +22,7 @@ def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
     attachment = (command.sandbox, command.interface)
     held = state.allocations.at(attachment)
     if held is not None and held.node == command.node:
-        place = place_of(held.owner, held.pod)
+        place = held.place
         if place is not None and exists(place, state.applications.get(place.application)):
             return (
                 AddressesHeld(

@@ -14,10 +14,15 @@ from ipledger.projections.state import State
 
 
 class Replica:
-    """A fold of `log`, and `on_commit`, which is given the state behind each commit folded."""
+    """A fold of `log`, and `on_commit`, which is given the state behind each commit folded.
 
-    def __init__(self, log: Log, on_commit: Callable[[State], None]) -> None:
-        self.fold = Fold()
+    It begins from `fold`, or with nothing.
+    """
+
+    def __init__(
+        self, log: Log, on_commit: Callable[[State], None], fold: Fold | None = None
+    ) -> None:
+        self.fold = Fold() if fold is None else fold
         self._log = log
         self._on_commit = on_commit
         self._moved = asyncio.Event()

@@ -30,6 +30,11 @@ def stream(realm: str) -> str:
     return f"IPLEDGER_{realm}"
 
 
+def snapshots(realm: str) -> str:
+    """The JetStream object store that holds the realm's snapshots."""
+    return f"IPLEDGER_SNAPSHOTS_{realm}"
+
+
 def log_subject(realm: str) -> str:
     """The one subject of the realm's log."""
     return f"ipledger.{realm}.log"

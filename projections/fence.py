@@ -36,6 +36,6 @@ class EndedAttachments:
         ended_at = self._ended_at.get(attachment)
         return None if ended_at is None or ended_at <= now - FENCE_MICROS else ended_at
 
-    def image(self) -> object:
-        """The content as plain values (invariant 5)."""
+    def frozen(self) -> list[tuple[int, Attachment]]:
+        """When each attachment ended, in order. To `end` them in this order restores them."""
         return list(self._order)

@@ -13,6 +13,8 @@ from ipledger.events.facts import Application, Owner, Pod
 from ipledger.projections.applications import MACHINES, ApplicationKey, key_of_owner
 
 _ORDINAL = re.compile(r".*-(?P<ordinal>[0-9]+)")
+KINDS = ("StatefulSet", *MACHINES)
+"""The kinds of owners whose pods may have places."""
 
 
 class Place(NamedTuple):

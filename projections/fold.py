@@ -12,15 +12,19 @@ from ipledger.projections.state import Moment, State, evolve
 
 
 class Fold:
-    """A state and the head of the chain it was folded from: sequence, hash, time."""
+    """A state and the head of the chain it was folded from: sequence, hash, time.
 
-    __slots__ = ("hash", "sequence", "state", "time")
+    `restored_events` of its events came with a snapshot.
+    """
+
+    __slots__ = ("hash", "restored_events", "sequence", "state", "time")
 
     def __init__(self) -> None:
         self.state = State()
         self.sequence = 0
         self.hash = GENESIS
         self.time = 0
+        self.restored_events = 0
 
     @property
     def head(self) -> Head:

@@ -21,9 +21,10 @@ from __future__ import annotations
 import copy
 from bisect import bisect_right
 from collections import OrderedDict
+from typing import NamedTuple
 
 from ipledger.events.facts import PoolSpec
-from ipledger.projections.allocations import Allocation, Identity
+from ipledger.projections.allocations import Allocation, Identity, Terms
 from ipledger.projections.ranges import (
     Interval,
     Intervals,
@@ -41,13 +42,28 @@ RELEASED_MAX = 65_536
 """How many released addresses a pool remembers in order; 30 s at 2,000 releases a second."""
 
 
+class FrozenPool(NamedTuple):
+    """What a pool holds besides its allocations, as it was at a moment.
+
+    `last_of` are the identities that had the `released` addresses, one each; those that are
+    `stale` are not the last ones that their identities had.
+    """
+
+    spec: PoolSpec
+    terminating: bool
+    fresh: list[Interval]
+    released: list[int]
+    last_of: list[Identity]
+    stale: list[int]
+
+
 class Pool:
     """The state of a pool. Changed only by `evolve`; `decide` reads it.
 
-    `held` is how many of `taken` are kept for the next pod in a place. A pool that is
-    `terminating` gives out nothing any more, and goes with the last address that it holds.
-    `reserved` are the reserved addresses among `usable`, `reserved_free` how many of them nobody
-    holds.
+    `terms` are those of an address that is allocated now. `held` is how many of `taken` are kept
+    for the next pod in a place. A pool that is `terminating` gives out nothing any more, and goes
+    with the last address that it holds. `reserved` are the reserved addresses among `usable`,
+    `reserved_free` how many of them nobody holds.
     """
 
     __slots__ = (
@@ -55,12 +71,12 @@ class Pool:
         "_last_of",
         "_released",
         "held",
-        "prefix_length",
         "reserved",
         "reserved_free",
         "spec",
         "taken",
         "terminating",
+        "terms",
         "total",
         "usable",
     )
@@ -79,7 +95,8 @@ class Pool:
         `reserved` are all reserved addresses of the IP version, in this pool or not.
         """
         self.spec = spec
-        self.prefix_length = int(spec.subnet.partition("/")[2])
+        prefix_length = int(spec.subnet.partition("/")[2])
+        self.terms = Terms(spec.name, spec.ip_version, prefix_length, spec.gateway)
         self.usable: Intervals = usable(spec)
         self.total = size(self.usable)
         self.reserved: Intervals = common(self.usable, reserved)
@@ -140,12 +157,13 @@ class Pool:
         else:
             self._take_fresh(address)
         self.taken[address] = allocation
-        self._begin_lap()
+        if not self._fresh:
+            self._begin_lap()
 
     def replace_holder(self, address: int, allocation: Allocation) -> None:
         """The allocation that holds the address has a new form."""
         before = self.taken[address]
-        assert before.id == allocation.id
+        assert before.number == allocation.number
         self.held += allocation.is_held - before.is_held
         self.taken[address] = allocation
 
@@ -185,12 +203,36 @@ class Pool:
             rest.append((address + 1, last))
         self._fresh[index : index + 1] = rest
 
-    def image(self) -> object:
-        """All that decides what the pool does next, as plain values (invariant 5)."""
-        return [
+    def frozen(self) -> FrozenPool:
+        """The pool as it is now, but for what is taken, which allocations tell."""
+        stale: list[int] = []
+        if len(self._last_of) < len(self._released):
+            last_of = self._last_of
+            stale = [a for a, identity in self._released.items() if last_of.get(identity) != a]
+        released = list(self._released)
+        return FrozenPool(
             self.spec,
             self.terminating,
-            sorted((address, allocation.id) for address, allocation in self.taken.items()),
-            self._fresh,
-            list(self._released.items()),
-        ]
+            list(self._fresh),
+            released,
+            list(self._released.values()),
+            stale,
+        )
+
+    @classmethod
+    def restored(cls, spec: PoolSpec, reserved: Intervals, fresh: list[Interval]) -> Pool:
+        """A pool as it was frozen, less what was released and taken. `settle` it at the end."""
+        pool = cls(spec, reserved)
+        pool._fresh = fresh
+        return pool
+
+    def restore_released(self, address: int, identity: Identity, *, is_last: bool) -> None:
+        """The next of the released addresses, in order."""
+        self._released[address] = identity
+        if is_last:
+            self._last_of[identity] = address
+
+    def settle(self) -> None:
+        """Count again, now that all that is taken was put into `taken`."""
+        self.held = sum(1 for allocation in self.taken.values() if allocation.is_held)
+        self.reserved_free = size(self.reserved) - len(members(self.taken, self.reserved))

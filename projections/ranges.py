@@ -114,6 +114,8 @@ def size(intervals: Intervals) -> int:
 
 def contains(intervals: Intervals, value: int) -> bool:
     """Whether an address lies in one of the intervals."""
+    if not intervals:
+        return False
     index = bisect_right(intervals, (value, 1 << 128)) - 1
     return index >= 0 and value <= intervals[index][1]
 

@@ -149,13 +149,13 @@ def allocation_row(allocation: Allocation) -> AllocationRow:
     """An allocation as a row."""
     return AllocationRow(
         allocation.id,
-        allocation.pod.namespace,
-        allocation.pod.name,
-        allocation.pod.uid,
+        allocation.common.namespace,
+        allocation.pod_name,
+        allocation.pod_uid,
         allocation.node,
         allocation.sandbox,
         allocation.interface,
-        allocation.addresses,
+        tuple([held.fact() for held in allocation.addresses]),
         format_time(allocation.since),
         str(allocation.position),
         allocation.network,

@@ -9,7 +9,6 @@ and must be thrown away.
 from __future__ import annotations
 
 import copy
-import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import msgspec
 
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import Application, Candidate, ReservationSpec, SubnetSpec
+from ipledger.events.facts import Address, Application, Candidate, ReservationSpec, SubnetSpec
 from ipledger.events.position import START, Position
 from ipledger.events.types import (
     AddressesAllocated,
@@ -44,12 +43,22 @@ from ipledger.events.types import (
     SubnetDeleted,
     SubnetUpdated,
 )
-from ipledger.projections.allocations import Allocation, Allocations, Identity
+from ipledger.projections.allocations import (
+    Allocation,
+    Allocations,
+    Common,
+    HeldAddress,
+    Identity,
+    Terms,
+    number_of,
+)
 from ipledger.projections.applications import ApplicationKey, application_key, key_of
 from ipledger.projections.directory import Directory
 from ipledger.projections.fence import EndedAttachments
+from ipledger.projections.image import Frozen, Realm, digest
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, contains, merged, parse_ranges
+from ipledger.projections.shared import Shared
 
 REFUSALS_MAX = 65_536
 """How many identities' last refusal is remembered, so that a retry is not recorded again."""
@@ -67,7 +76,6 @@ class State:
     """Everything that deciding and asking needs. A function of the log (invariant 5)."""
 
     __slots__ = (
-        "_shared",
         "allocated_ever",
         "allocations",
         "applications",
@@ -76,11 +84,13 @@ class State:
         "ended",
         "engine",
         "epoch",
+        "events_ever",
         "pools",
         "position",
         "refusals",
         "reservations",
         "reserved",
+        "shared",
         "subnets",
     )
 
@@ -97,9 +107,10 @@ class State:
         self.allocations = Allocations()
         self.applications: dict[ApplicationKey, Application] = {}
         self.allocated_ever = 0
+        self.events_ever = 0
         self.ended = EndedAttachments()
         self.refusals: OrderedDict[Identity, str] = OrderedDict()
-        self._shared: dict[Any, Any] = {}
+        self.shared = Shared()
 
     def holder(self, ip_version: int, address: int) -> Allocation | None:
         """Who holds an address."""
@@ -126,28 +137,45 @@ class State:
         mine.applications = dict(self.applications)
         return mine
 
-    def share(self, value: Any) -> Any:
-        """The first value ever seen that equals this one: names repeat in most allocations."""
-        return self._shared.setdefault(value, value)
-
     def digest(self) -> str:
         """Hash of all that decides what happens next; equal at equal positions (invariant 5)."""
-        image = [
+        return digest(self.frozen())
+
+    def frozen(self) -> Frozen:
+        """The state as it is now, at the cost of copying some lists."""
+        realm = Realm(
             self.position,
             self.epoch,
             self.engine,
+            self.events_ever,
             self.allocated_ever,
-            [[name, self.pools[name].image()] for name in sorted(self.pools)],
-            [self.reservations[name] for name in sorted(self.reservations)],
-            list(self.allocations.all()),
-            sorted(self.applications.items()),
-            [self.subnets[name] for name in sorted(self.subnets)],
-            self.ended.image(),
-            list(self.refusals.items()),
+            list(self.subnets.values()),
+            list(self.reservations.values()),
+            list(self.applications.values()),
             self.checkpoint,
-        ]
-        encoded = msgspec.json.encode(image, enc_hook=str)
-        return hashlib.sha256(encoded).hexdigest()
+        )
+        return Frozen(
+            realm,
+            [pool.frozen() for pool in self.pools.values()],
+            self.ended.frozen(),
+            list(self.refusals),
+            list(self.refusals.values()),
+            list(self.allocations.all()),
+        )
+
+    def index_pools(self) -> None:
+        """Make again what follows from the specifications of the pools."""
+        self.directory = Directory()
+        for pool in self.pools.values():
+            self.directory.enter(pool.spec, None)
+        for pool in self.pools.values():
+            if pool.terminating:
+                self.directory.terminate(pool.spec)
+
+    def index_reservations(self) -> None:
+        """Make again what follows from the reservations; the pools are told."""
+        for ip_version in self.reserved:
+            _reserve(self, ip_version)
 
 
 def refusal_key(reason: str, decision: tuple[Candidate, ...]) -> str:
@@ -158,6 +186,7 @@ def refusal_key(reason: str, decision: tuple[Candidate, ...]) -> str:
 def evolve(state: State, event: AnyEvent, at: Moment) -> None:
     """Make an event true in the state. Only a fold or the commit loop calls this."""
     _APPLY[type(event)](state, event, at)
+    state.events_ever += 1
     state.position = Position(at.sequence, at.index)
 
 
@@ -237,34 +266,56 @@ def _reserve(state: State, ip_version: int) -> None:
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
-    share = state.share
+    share = state.shared.one
     assert state.allocations.of((event.pod.uid, event.interface)) is None, "invariant 8"
     allocation = Allocation(
-        event.allocation,
-        event.pod,
+        number_of(event.allocation),
+        event.pod.name,
+        event.pod.uid,
         share(event.node),
         event.sandbox,
-        share(event.interface),
-        share(event.network),
-        event.owner,
-        event.slot,
-        event.addresses,
-        share(event.routes),
+        share(_common(event)),
+        tuple([_held(state, fact) for fact in event.addresses]),
         at.sequence,
         at.index,
         at.time,
     )
-    for held in event.addresses:
-        state.pools[held.pool].take(parse_ip(held.ip)[1], allocation)
+    for held in allocation.addresses:
+        state.pools[held.terms.pool].take(held.value, allocation)
     state.allocations.add(allocation)
     state.allocated_ever += 1
     state.refusals.pop(allocation.identity, None)
 
 
+def _common(event: AddressesAllocated) -> Common:
+    return Common(
+        event.pod.namespace,
+        event.owner,
+        event.interface,
+        event.network,
+        event.slot,
+        event.routes,
+    )
+
+
+def _held(state: State, fact: Address) -> HeldAddress:
+    """The address of an event, on its own terms: they may differ from those of its pool by now."""
+    ip, _, length = fact.address.partition("/")
+    ip_version, value = parse_ip(ip)
+    terms = state.pools[fact.pool].terms
+    if terms.gateway != fact.gateway or terms.prefix_length != int(length):
+        terms = state.shared.one(Terms(fact.pool, ip_version, int(length), fact.gateway))
+    return HeldAddress(terms, value)
+
+
 def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> None:
     changes: dict[str, Any] = {"sandbox": event.sandbox}
     if event.pod is not None:
-        changes |= {"pod": event.pod, "node": state.share(event.node)}
+        changes |= {
+            "pod_name": event.pod.name,
+            "pod_uid": event.pod.uid,
+            "node": state.shared.one(event.node),
+        }
     old, new = state.allocations.change(event.allocation, **changes)
     _replace_holder(state, new)
     _end_attachment(state, old, at)
@@ -279,7 +330,7 @@ def _addresses_held(state: State, event: AddressesHeld, at: Moment) -> None:
 
 def _replace_holder(state: State, allocation: Allocation) -> None:
     for held in allocation.addresses:
-        state.pools[held.pool].replace_holder(parse_ip(held.ip)[1], allocation)
+        state.pools[held.pool].replace_holder(held.value, allocation)
 
 
 def _end_attachment(state: State, allocation: Allocation, at: Moment) -> None:
@@ -305,7 +356,7 @@ def _application_deleted(state: State, event: ApplicationDeleted, at: Moment) ->
 def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> None:
     allocation = state.allocations.remove(event.allocation)
     for held in allocation.addresses:
-        state.pools[held.pool].give_back(parse_ip(held.ip)[1], allocation.identity)
+        state.pools[held.terms.pool].give_back(held.value, allocation.identity)
     _end_attachment(state, allocation, at)
 
 

@@ -25,6 +25,7 @@ from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.facts import Address, Pod, PoolSpec
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.projections.fold import Fold
+from ipledger.projections.rows import allocation_row
 from ipledger.replay.verify import verify
 
 POOL = PoolSpec("pool", 0, "10.64.0.0/16", ips=("10.64.0.1-10.64.250.250",), default=True)
@@ -230,7 +231,8 @@ async def test_engines_that_all_believe_they_lead_append_one_history(
     fold = Fold()
     async for entry in log.read(0):
         fold.apply(entry)
-    found = {row.sandbox: row.addresses for row in fold.state.allocations.all()}
+    live = map(allocation_row, fold.state.allocations.all())
+    found = {row.sandbox: row.addresses for row in live}
     assert found == held
     assert (await verify(log)).ok
     for connection in connections:

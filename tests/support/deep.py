@@ -8,9 +8,19 @@ from typing import Any, cast
 
 import msgspec
 
+from ipledger.projections.shared import Shared
+
+LOOKED_UP = ("_by_place", "_ended_at", "_last_of", "_of")
+"""Slots with mappings in which things are looked up by key, and nothing is ever in order."""
+
 
 def deep(value: Any) -> object:
-    """Lists, tuples and scalars that are equal exactly if two objects are the same inside."""
+    """Lists, tuples and scalars that are equal exactly if two objects are the same inside.
+
+    Which of two equal values is shared is no difference.
+    """
+    if isinstance(value, Shared):
+        return "shared"
     if isinstance(value, msgspec.Struct):
         return type(value).__name__, [deep(getattr(value, f)) for f in value.__struct_fields__]
     if isinstance(value, Mapping):
@@ -21,6 +31,18 @@ def deep(value: Any) -> object:
         return type(items).__name__, [deep(item) for item in items]
     slots: tuple[str, ...] | None = getattr(value, "__slots__", None)
     if slots is not None:
-        return value.__class__.__name__, [(slot, deep(getattr(value, slot))) for slot in slots]
+        return value.__class__.__name__, [(slot, _slot(slot, value)) for slot in slots]
     assert isinstance(value, int | str | bytes | None), type(value)
     return value
+
+
+def _slot(slot: str, value: object) -> object:
+    held = getattr(value, slot)
+    return _sorted(held) if slot in LOOKED_UP else deep(held)
+
+
+def _sorted(value: object) -> object:
+    if not isinstance(value, Mapping):
+        return deep(value)
+    pairs = cast("Mapping[object, object]", value).items()
+    return "mapping", sorted(((deep(key), _sorted(item)) for key, item in pairs), key=repr)

@@ -230,7 +230,7 @@ async def test_an_answer_that_writes_nothing_is_given_by_a_leader() -> None:
 
 
 class AwayLog(MemoryLog):
-    """A log that cannot be asked for its end while `away`."""
+    """A log that cannot be read or asked for its end while `away`."""
 
     away = False
 
@@ -238,6 +238,11 @@ class AwayLog(MemoryLog):
         if self.away:
             raise LogUnavailableError("away")
         return await super().last()
+
+    async def read(self, after: int) -> AsyncIterator[Entry]:
+        await self.last()
+        async for entry in super().read(after):
+            yield entry
 
 
 @in_virtual_time

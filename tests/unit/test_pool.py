@@ -9,13 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.text import pool_spec
 
-from ipledger.events.facts import Pod
-from ipledger.projections.allocations import Allocation, Identity
+from ipledger.projections.allocations import Allocation, Common, Identity
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, contains, merged
 
 BASE = 0x0A000000
-_ids = count(1)
+_numbers = count(1)
 
 
 def pool(text: str) -> Pool:
@@ -23,18 +22,14 @@ def pool(text: str) -> Pool:
 
 
 def allocation(identity: Identity) -> Allocation:
-    pod = Pod("ns", identity[0], identity[0])
     return Allocation(
-        id=f"a{next(_ids)}",
-        pod=pod,
+        number=next(_numbers),
+        pod_name=identity[0],
+        pod_uid=identity[0],
         node="n1",
         sandbox="s1",
-        interface=identity[1],
-        network="",
-        owner=None,
-        slot=0,
+        common=Common("ns", None, identity[1], "", 0, ()),
         addresses=(),
-        routes=(),
         sequence=1,
         index=0,
         since=0,
