@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 import nats.errors
@@ -33,7 +34,9 @@ _APPEND_TIMEOUT_FIRST_S = 0.5  # a lost answer costs this; sending again too ear
 _APPEND_TIMEOUT_MAX_S = 4.0
 _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
-_FETCH_MESSAGES = 500
+_FETCH_MESSAGES_MAX = 500
+_FETCH_MESSAGES_FIRST = 16
+_FETCH_BYTES = 16 * 1024 * 1024  # nats-server drops a client for whom 64 MB wait
 _FETCH_TIMEOUT_S = 5.0
 _CONSUMER_IDLE_S = 30.0
 _HEADER_BYTES_MAX = 1024
@@ -177,6 +180,22 @@ class JetStreamLog:
                 await asyncio.sleep(_RETRY_MAX_S)
 
     async def _consume(self, after: int, *, patient: bool) -> AsyncIterator[Entry]:
+        """The entries behind `after`. A gap is believed of a new consumer only.
+
+        What is too much for a connection at once gets lost on the way.
+        """
+        while True:
+            is_new = True
+            async with contextlib.aclosing(self._deliver(after, patient=patient)) as entries:
+                async for entry in entries:
+                    if entry.sequence != after + 1 and not is_new:
+                        _log.warning("entries behind %d got lost, reading them again", after)
+                        break
+                    is_new, after = False, entry.sequence
+                    yield entry
+
+    async def _deliver(self, after: int, *, patient: bool) -> AsyncGenerator[Entry]:
+        """The entries that one consumer brings, a few megabytes at a time."""
         config = ConsumerConfig(
             deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
             opt_start_seq=after + 1,
@@ -194,18 +213,22 @@ class JetStreamLog:
                 f"cannot read {names.stream(self.realm)}: {error!r}"
             ) from error
         try:
+            count = _FETCH_MESSAGES_FIRST
             while True:
-                for message in await self._fetch(subscription, patient=patient):
+                messages = await self._fetch(subscription, count, patient=patient)
+                longest = max((len(message.data) for message in messages), default=0)
+                count = max(1, min(_FETCH_MESSAGES_MAX, _FETCH_BYTES // max(longest, 1)))
+                for message in messages:
                     yield Entry(message.metadata.sequence.stream, message.data)
         finally:
             if not self.nc.is_closed:
                 await subscription.unsubscribe()
 
     async def _fetch(
-        self, subscription: JetStreamContext.PullSubscription, *, patient: bool
+        self, subscription: JetStreamContext.PullSubscription, count: int, *, patient: bool
     ) -> list[Msg]:
         try:
-            return await subscription.fetch(_FETCH_MESSAGES, timeout=_FETCH_TIMEOUT_S)
+            return await subscription.fetch(count, timeout=_FETCH_TIMEOUT_S)
         except (TimeoutError, nats.errors.TimeoutError) as error:
             # An ephemeral consumer dies with its server and pulls on it are never answered, so
             # silence means either; looking at the consumer tells which.

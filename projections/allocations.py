@@ -190,11 +190,12 @@ class Interfaces:
             together = (*self.all(key), allocation)
             self._of[key] = tuple(sorted(together, key=lambda a: a.number))
 
-    def add_all(self, keys: Iterable[str], allocations: Iterable[Allocation]) -> None:
-        """Take many in, one a key."""
-        first = self._of.setdefault
-        for key, allocation in zip(keys, allocations, strict=True):
-            if first(key, allocation) is not allocation:
+    def fill(self, keys: Sequence[str], allocations: Sequence[Allocation]) -> None:
+        """Take all in that there are: as `add` does one by one, and much quicker."""
+        self._of.update(zip(keys, allocations, strict=True))
+        if len(self._of) < len(keys):
+            self._of.clear()
+            for key, allocation in zip(keys, allocations, strict=True):
                 self.add(key, allocation)
 
     def remove(self, key: str, allocation: Allocation) -> None:
@@ -258,14 +259,20 @@ class Allocations:
         self._by_number[allocation.number] = allocation
         self._link(allocation)
 
-    def add_all(self, allocations: Sequence[Allocation]) -> None:
-        """Take many in, in order: as `add` does, at half the cost."""
-        attached = [a for a in allocations if a.sandbox]
-        self._by_number.update(zip([a.number for a in allocations], allocations, strict=True))
-        self._of_pod.add_all([a.pod_uid for a in allocations], allocations)
-        self._of_sandbox.add_all([a.sandbox for a in attached], attached)
-        for allocation in allocations:
-            self._link_place(allocation)
+    def restore(self, allocations: Iterable[Allocation]) -> None:
+        """Take in some of those that there were, in their order, before `index`."""
+        self._by_number.update((a.number, a) for a in allocations)
+
+    def index(self) -> None:
+        """Make every other key lead to what was restored."""
+        every = list(self._by_number.values())
+        attached = [a for a in every if a.sandbox]
+        self._of_pod.fill([a.pod_uid for a in every], every)
+        self._of_sandbox.fill([a.sandbox for a in attached], attached)
+        for allocation in every:
+            owner = allocation.common.owner
+            if owner is not None and owner.kind in KINDS:
+                self._link_place(allocation)
 
     def remove(self, allocation_id: str) -> Allocation:
         """Take an allocation out. It must be live (invariant 7)."""
