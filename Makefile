@@ -49,6 +49,7 @@ format: $(STAMP) ## Rewrite the sources in the house format
 bench: $(STAMP) debian ## Measure, side by side with peers
 	PYTHONPATH=tests $(BIN)/python bench/decide.py
 	PYTHONPATH=tests $(BIN)/python bench/ledger.py
+	PYTHONPATH=tests $(BIN)/python bench/million.py
 	PYTHONPATH=tests $(BIN)/python bench/engine.py
 	PYTHONPATH=tests $(BIN)/python bench/add.py
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 import aiosqlite
 from nats.aio.client import Client as NatsClient
 
+from ipledger.engine.scrub import scrub
 from ipledger.events.chain import EMPTY
 from ipledger.events.commit import digest
 from ipledger.events.jetstream import JetStreamLog
@@ -63,7 +64,8 @@ class SecondCopy:
         """
         await self._agrees.wait()
         arrived: asyncio.Queue[Entry] = asyncio.Queue(_WAITING_MAX)
-        await first_to_end(self._fetch(log, arrived), self._keep(arrived))
+        scrubbing = scrub(log, self.ledger)
+        await first_to_end(self._fetch(log, arrived), self._keep(arrived), scrubbing)
 
     async def _difference(self, log: ReadableLog) -> BrokenLogError | None:
         head = self.ledger.head

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ _log = logging.getLogger(__name__)
 
 KEPT = 3
 """How many snapshots are kept, the newest ones."""
+
+_REST = 3.0
+"""A snapshot that is written while the engine serves rests this many times as long as it works."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +55,18 @@ class Snapshots:
             task.cancel()
             await asyncio.wait((task,))
         if fold.state.events_ever > taken.events + 1:  # more than that somebody took the lead
-            await self._save(self.take(fold))
+            await self._save(self.take(fold), rest=0)
 
     def take(self, fold: Fold) -> Snapshot:
         """Freeze a fold between two commits, to be saved. This is what others wait for."""
         return snapshot.take(fold, self.realm, __version__)
 
-    async def save(self, taken: Snapshot) -> None:
+    async def save(self, taken: Snapshot, *, rest: float = _REST) -> None:
         """Write a snapshot, letting others run in between, and delete the oldest ones.
 
         Raises `SnapshotsUnavailableError`.
         """
-        await self.store.put(taken.head.sequence, _paced(taken))
+        await self.store.put(taken.head.sequence, _paced(taken, rest))
         await self.store.keep(KEPT)
         _log.info("snapshot of realm %s at commit %d", self.realm, taken.head.sequence)
 
@@ -79,10 +83,10 @@ class Snapshots:
         last.events = fold.state.events_ever
         return self.take(fold)
 
-    async def _save(self, taken: Snapshot) -> None:
+    async def _save(self, taken: Snapshot, *, rest: float = _REST) -> None:
         """Save what would be good to have: whatever goes wrong, the engine serves on."""
         try:
-            await self.save(taken)
+            await self.save(taken, rest=rest)
         except Exception as error:
             _log.error("no snapshot of realm %s: %r", self.realm, error)
 
@@ -94,10 +98,12 @@ class _Taken:
     events: int
 
 
-async def _paced(taken: Snapshot) -> AsyncIterator[bytes]:
+async def _paced(taken: Snapshot, rest: float) -> AsyncIterator[bytes]:
+    started = time.perf_counter()  # finer than the loop's own clock
     for frame in snapshot.frames(taken):
+        await asyncio.sleep((time.perf_counter() - started) * rest)
         yield frame
-        await asyncio.sleep(0)
+        started = time.perf_counter()
 
 
 async def load(log: Log, snapshots: Snapshots | None = None) -> Fold:

@@ -8,15 +8,10 @@ import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
-import nats.errors
 import nats.js.errors
 from nats.aio.client import Client as NatsClient
-from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    DeliverPolicy,
     Header,
     StorageType,
     StoreCompression,
@@ -25,9 +20,9 @@ from nats.js.api import (
 )
 
 from ipledger.events import names
+from ipledger.events.jetstream_reader import PASSING, StreamReader
 from ipledger.events.log import (
     Appended,
-    BrokenLogError,
     Conflict,
     Entry,
     LogUnavailableError,
@@ -45,19 +40,7 @@ _APPEND_TIMEOUT_FIRST_S = 0.5  # a lost answer costs this; sending again too ear
 _APPEND_TIMEOUT_MAX_S = 2.0
 _RETRY_FIRST_S = 0.02
 _RETRY_MAX_S = 1.0
-_FETCH_MESSAGES = 500
-_FETCH_TIMEOUT_S = 2.0
-_SILENCE_S = 0.5
-_SILENCES_MAX = 10
-"""How often a reader of entries known to exist looks for what keeps them, before it gives up."""
-_CONSUMER_IDLE_S = 30.0
 _HEADER_BYTES_MAX = 1024
-_LOOKS = 3
-_LOOK_DELAY_S = 0.5
-"""How often a loss is looked at before it is believed: a new leader may not have caught up yet."""
-
-# What nats-py raises when the server is away, starting, or has no leader for the stream yet.
-_PASSING = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
 
 
 def stream_config(realm: str, replicas: int = 1) -> StreamConfig:
@@ -117,7 +100,7 @@ class JetStreamLog:
                 raise LogUnavailableError(f"cannot create {name}: {why}") from error
             what = f"stream {name} exists, but not with the settings of a log of ipledger"
             raise LogSettingsError(f"{what}; see `nats stream info {name}`") from error
-        except _PASSING as error:
+        except PASSING as error:
             raise LogUnavailableError(f"cannot create {name}: {error!r}") from error
         if there != replicas:
             _log.warning("stream %s has %d replicas, not the %d asked for", name, there, replicas)
@@ -136,7 +119,7 @@ class JetStreamLog:
             raise NoLogError(
                 f"no realm {self.realm!r}: stream {names.stream(self.realm)} does not exist"
             ) from None
-        except _PASSING as error:
+        except PASSING as error:
             raise LogUnavailableError(f"JetStream did not answer: {error!r}") from error
 
     async def _replicas(self) -> int:
@@ -181,7 +164,7 @@ class JetStreamLog:
                     if outcome is not None:
                         return outcome
                 _log.warning("append after %d refused by JetStream, trying again: %s", after, error)
-            except _PASSING as error:
+            except PASSING as error:
                 self._check_open(error)
                 _log.warning("append after %d not answered, sending it again: %r", after, error)
             await asyncio.sleep(delay_s)
@@ -227,124 +210,24 @@ class JetStreamLog:
             if error.err_code == _NO_MESSAGE:
                 return None
             raise NoLogError(f"stream {names.stream(self.realm)} does not exist") from None
-        except _PASSING as error:
+        except PASSING as error:
             raise LogUnavailableError(f"JetStream did not answer: {error!r}") from error
         return Entry(sequence, message.data or b"")
 
     async def read(self, after: int) -> AsyncIterator[Entry]:
         """See `ReadableLog.read`. Raises `NoLogError`, `LogUnavailableError`, `BrokenLogError`."""
         last = await self.last()
-        if last <= after:
-            return
-        async for entry in self._consume(after, patient=False):
-            yield entry
-            if entry.sequence >= last:
-                return
+        if last > after:
+            async with contextlib.aclosing(self._reader.read(after, last)) as entries:
+                async for entry in entries:
+                    yield entry
 
     async def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
         """See `Log.follow`. Goes on by itself when the server was away. Raises `BrokenLogError`."""
-        newest: Entry | None = None
-        while True:
-            try:
-                async for entry in self._consume(after, patient=True, pause_s=pause_s):
-                    newest, after = entry, entry.sequence
-                    yield entry
-            except LogUnavailableError as error:
-                _log.warning("following behind %d interrupted, going on: %s", after, error)
-                await asyncio.sleep(_RETRY_MAX_S)
-                await self._recognise(after, newest)
+        async with contextlib.aclosing(self._reader.follow(after, pause_s)) as entries:
+            async for entry in entries:
+                yield entry
 
-    async def _recognise(self, after: int, newest: Entry | None) -> None:
-        """Make sure that the log which is there now is the one that was followed."""
-        try:
-            await self._check_goes_on(after)
-            if newest is not None and await self.get(after) != newest:
-                raise BrokenLogError(after, "it has other bytes than when it was read before")
-        except LogUnavailableError as error:
-            _log.warning("the log cannot be looked at yet: %s", error)
-
-    async def _check_goes_on(self, after: int) -> None:
-        """Raise `BrokenLogError` if the log lost what is at or next to `after`."""
-        loss = await self._loss(after)
-        for _ in range(_LOOKS - 1):
-            if loss is None:
-                return
-            await asyncio.sleep(_LOOK_DELAY_S)
-            loss = await self._loss(after)
-        if loss is not None:
-            raise loss
-
-    async def _loss(self, after: int) -> BrokenLogError | None:
-        try:
-            last = await self.last()
-        except NoLogError as error:
-            return BrokenLogError(after, f"missing: {error}") if after else None
-        if last < after:
-            return BrokenLogError(last + 1, f"missing: the log ends at {last} now, not at {after}")
-        if last > after and await self.get(after + 1) is None:
-            return BrokenLogError(after + 1, f"missing in the log, which goes to {last}")
-        return None
-
-    async def _consume(
-        self, after: int, *, patient: bool, pause_s: float = 0.0
-    ) -> AsyncIterator[Entry]:
-        config = ConsumerConfig(
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
-            ack_policy=AckPolicy.NONE,
-            mem_storage=True,
-            num_replicas=1,
-            inactive_threshold=_CONSUMER_IDLE_S,
-        )
-        try:
-            subscription = await self.js.pull_subscribe(
-                names.log_subject(self.realm), stream=names.stream(self.realm), config=config
-            )
-        except _PASSING as error:
-            raise LogUnavailableError(
-                f"cannot read {names.stream(self.realm)}: {error!r}"
-            ) from error
-        silences = 0
-        try:
-            while patient or silences < _SILENCES_MAX:
-                messages = await self._fetch(
-                    subscription, _FETCH_TIMEOUT_S if patient else _SILENCE_S
-                )
-                for message in messages:
-                    after = message.metadata.sequence.stream
-                    yield Entry(after, message.data)
-                silences = 0 if messages else silences + 1
-                if pause_s and len(messages) < _FETCH_MESSAGES:
-                    await asyncio.sleep(pause_s)
-                if silences and patient:
-                    await self._check_goes_on(after)
-                    await _check_lives(subscription)
-                elif silences:
-                    with contextlib.suppress(LogUnavailableError):
-                        await self._check_goes_on(after)
-            raise LogUnavailableError("entries known to exist were not delivered")
-        finally:
-            if not self.nc.is_closed:
-                await subscription.unsubscribe()
-
-    async def _fetch(
-        self, subscription: JetStreamContext.PullSubscription, timeout_s: float
-    ) -> list[Msg]:
-        """The next messages; none when there was silence for that long."""
-        try:
-            return await subscription.fetch(_FETCH_MESSAGES, timeout=timeout_s)
-        except (TimeoutError, nats.errors.TimeoutError):
-            return []
-        except _PASSING as error:
-            raise LogUnavailableError(f"fetch failed: {error!r}") from error
-
-
-async def _check_lives(subscription: JetStreamContext.PullSubscription) -> None:
-    """Raise `LogUnavailableError` if the consumer is gone.
-
-    It is ephemeral and dies with its server, and pulls on it are never answered.
-    """
-    try:
-        await subscription.consumer_info()
-    except _PASSING as lost:
-        raise LogUnavailableError(f"the consumer is gone: {lost!r}") from lost
+    @property
+    def _reader(self) -> StreamReader:
+        return StreamReader(self, self.js, self.realm)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
-from itertools import islice, starmap
-from typing import TypeVar
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any, TypeVar
 
 from ipledger.projections.allocations import Allocation, HeldAddress
 from ipledger.projections.applications import key_of
@@ -22,6 +22,7 @@ from ipledger.projections.pool import Pool
 from ipledger.projections.shared import Shared
 from ipledger.projections.state import State
 
+T = TypeVar("T")
 H = TypeVar("H", bound=Hashable)
 
 
@@ -84,7 +85,7 @@ class Filling:
     def _live(self, block: Live) -> None:
         pools = self._state.pools
         allocations = _allocations(block, self._state.shared)
-        self._state.allocations.add_all(allocations)
+        self._state.allocations.restore(allocations)
         for allocation in allocations:
             for held in allocation.addresses:
                 pools[held.terms.pool].taken[held.value] = allocation
@@ -92,26 +93,36 @@ class Filling:
     def finish(self) -> None:
         """Make again what follows from the rest."""
         self._state.index_pools()
+        self._state.allocations.index()
         for pool in self._state.pools.values():
             pool.settle()
 
 
 def _allocations(live: Live, shared: Shared) -> list[Allocation]:
+    moments = live.moments
     held = map(HeldAddress, _shared(live.terms, shared), live.values.rows())
-    rows = zip(
+    columns: tuple[Iterable[Any], ...] = (
         live.numbers,
         live.pod_names,
         live.pod_uids,
         _shared(live.nodes, shared),
         live.sandboxes,
         _shared(live.commons, shared),
-        [tuple(islice(held, count)) for count in live.counts],
-        Column([sequence for sequence, _ in live.moments.table], live.moments.at).rows(),
+        _grouped(held, live.counts),
+        Column([sequence for sequence, _ in moments.table], moments.at).rows(),
         live.indexes,
-        Column([since for _, since in live.moments.table], live.moments.at).rows(),
-        strict=True,
+        Column([since for _, since in moments.table], moments.at).rows(),
     )
-    return list(starmap(Allocation, rows))
+    allocations = list(map(Allocation, *columns))
+    assert len(allocations) == len(live.numbers), "every column has a row for each"
+    return allocations
+
+
+def _grouped(values: Iterator[T], counts: Sequence[int]) -> list[tuple[T, ...]]:
+    """Tuples of so many values each."""
+    if len(set(counts)) == 1 and counts[0]:  # mostly all have one address, or all have two
+        return list(zip(*[values] * counts[0], strict=True))
+    return [tuple(islice(values, count)) for count in counts]
 
 
 def _shared(values: Column[H], shared: Shared) -> Iterator[H]:

@@ -266,15 +266,18 @@ def _reserve(state: State, ip_version: int) -> None:
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
+    pod, interface = event.pod, event.interface
+    identity = (pod.uid, interface)
+    assert state.allocations.of(identity) is None, "invariant 8"
     share = state.shared.one
-    assert state.allocations.of((event.pod.uid, event.interface)) is None, "invariant 8"
+    common = Common(pod.namespace, event.owner, interface, event.network, event.slot, event.routes)
     allocation = Allocation(
         number_of(event.allocation),
-        event.pod.name,
-        event.pod.uid,
+        pod.name,
+        pod.uid,
         share(event.node),
         event.sandbox,
-        share(_common(event)),
+        share(common),
         tuple([_held(state, fact) for fact in event.addresses]),
         at.sequence,
         at.index,
@@ -284,18 +287,7 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
         state.pools[held.terms.pool].take(held.value, allocation)
     state.allocations.add(allocation)
     state.allocated_ever += 1
-    state.refusals.pop(allocation.identity, None)
-
-
-def _common(event: AddressesAllocated) -> Common:
-    return Common(
-        event.pod.namespace,
-        event.owner,
-        event.interface,
-        event.network,
-        event.slot,
-        event.routes,
-    )
+    state.refusals.pop(identity, None)
 
 
 def _held(state: State, fact: Address) -> HeldAddress:

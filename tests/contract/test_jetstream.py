@@ -64,8 +64,9 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     """Answers are waited for less long, so that a lost one costs a test little."""
     monkeypatch.setattr("ipledger.events.jetstream._ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr("ipledger.events.jetstream._RETRY_MAX_S", 0.1)
-    monkeypatch.setattr("ipledger.events.jetstream._LOOK_DELAY_S", 0.1)
-    monkeypatch.setattr("ipledger.events.jetstream._FETCH_TIMEOUT_S", 0.5)
+    monkeypatch.setattr("ipledger.events.jetstream_reader._RETRY_S", 0.1)
+    monkeypatch.setattr("ipledger.events.jetstream_reader._LOOK_DELAY_S", 0.1)
+    monkeypatch.setattr("ipledger.events.jetstream_reader._FETCH_TIMEOUT_S", 0.5)
 
 
 async def entries(log: JetStreamLog) -> list[Entry]:

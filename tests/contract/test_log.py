@@ -172,3 +172,15 @@ class TestJetStreamLog(LogContract):
     async def test_reading_goes_over_more_entries_than_one_fetch_brings(self, log: Log) -> None:
         made = await filled(log, 1203)
         assert await entries(log) == made
+
+    async def test_reading_goes_over_more_bytes_than_a_connection_holds(self, log: Log) -> None:
+        """nats-server drops a client for whom 64 MB wait."""
+        payload = b"x" * (log.payload_bytes_max - 10)
+        made = [Entry(n, payload + b"%d" % n) for n in range(1, 151)]
+        for entry in made:
+            assert await log.append(entry.payload, after=entry.sequence - 1)
+        seen = 0
+        async for entry in log.read(0):
+            assert entry == made[seen]
+            seen += 1
+        assert seen == len(made)

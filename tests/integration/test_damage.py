@@ -54,7 +54,7 @@ def verified(node: Node, *options: str) -> bool:
 
 
 def blocks(node: Node) -> list[Path]:
-    found = (node.root / "data" / "nats").glob("**/msgs/*.blk")
+    found = (node.root / "data" / "nats").glob("**/IPLEDGER_default/msgs/*.blk")
     return sorted(found, key=lambda path: int(path.stem))
 
 
@@ -71,7 +71,7 @@ def flip_a_bit_at_the_end(node: Node) -> None:
 
 def flip_a_bit_and_lose_the_index(node: Node) -> None:
     flip_a_bit(node)
-    for index in (node.root / "data" / "nats").glob("**/msgs/index.db"):
+    for index in (node.root / "data" / "nats").glob("**/IPLEDGER_default/msgs/index.db"):
         index.unlink()
 
 
@@ -82,7 +82,7 @@ def truncate(node: Node) -> None:
 
 def truncate_and_lose_the_index(node: Node) -> None:
     truncate(node)
-    for index in (node.root / "data" / "nats").glob("**/msgs/index.db"):
+    for index in (node.root / "data" / "nats").glob("**/IPLEDGER_default/msgs/index.db"):
         index.unlink()
 
 

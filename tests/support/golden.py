@@ -2,7 +2,8 @@
 
 A history is never changed once its version is released: old logs exist. Its digest is of
 `State.digest()`, and changes whenever the state holds more or otherwise; the change is then
-made knowingly, with this program, and reviewed:
+made knowingly, with this program, and reviewed. `projections.snapshot.FORMAT` rises with it, once
+a version that writes snapshots is released:
 
     cd tests && ../.venv/bin/python -m support.golden digest histories/v1
     cd tests && ../.venv/bin/python -m support.golden record histories/v2
