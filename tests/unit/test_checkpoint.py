@@ -17,6 +17,7 @@ from support.golden import SIGNER
 from ipledger.events import checkpoint
 from ipledger.events.chain import Head
 from ipledger.events.checkpoint import CheckpointError, Signer, load_signer
+from ipledger.events.types import CheckpointSigned
 
 HEAD = Head(7, "ab" * 32)
 SIGNED = SIGNER.sign("shop", HEAD, NOON)
@@ -62,7 +63,7 @@ OTHER = Signer(b"SUAGC3TPORUGK4RANNSXSLBAN5TCA5DFON2HGLBAGMZCAYTZORSXGLU5ZY")
         replace(SIGNED, signature=""),
     ],
 )
-def test_whatever_is_changed_is_found(changed: checkpoint.CheckpointSigned) -> None:
+def test_whatever_is_changed_is_found(changed: CheckpointSigned) -> None:
     with pytest.raises(CheckpointError, match=f"the signature is not of key {changed.key}"):
         checkpoint.check_signature(changed)
 
