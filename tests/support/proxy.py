@@ -53,7 +53,8 @@ class Proxy:
             await _close(writer)
 
     async def _pass_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        server_reader, server_writer = await self._connect()
+        server_reader, server_writer, greeting = await self._connect()
+        writer.write(greeting)
         up = asyncio.create_task(_pass(reader, server_writer))
         down = asyncio.create_task(self._pass_answers(server_reader, writer))
         try:
@@ -64,13 +65,19 @@ class Proxy:
             await asyncio.gather(up, down, return_exceptions=True)
             await _close(server_writer)
 
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection to the server, waiting for it while it is down."""
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter, bytes]:
+        """A connection to the server with what it says first, waiting for it while it is down.
+
+        A server that dies before it said anything is none: nats-py leaks such a connection.
+        """
         while True:
-            try:
-                return await asyncio.open_connection("127.0.0.1", self._server_port)
-            except OSError:
-                await asyncio.sleep(0.01)
+            with contextlib.suppress(OSError):
+                reader, writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+                with contextlib.suppress(OSError):
+                    if greeting := await reader.read(65536):
+                        return reader, writer, greeting
+                await _close(writer)
+            await asyncio.sleep(0.01)
 
     async def _pass_answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
