@@ -101,7 +101,11 @@ class Engine:
 
     def is_behind(self, position: Position) -> bool:
         """Whether `look` would have to wait for the log."""
-        return self._loop is None and self._replica.position < position
+        return self._loop is None and self._replica.position < self._needed(position)
+
+    def _needed(self, position: Position) -> Position:
+        """What a standby must have reached: what is asked for, and what the leader told of."""
+        return max(position, self._heartbeats.position)
 
     async def look(self, look: Look, at_least: Position, reply: Reply) -> None:
         """Answer a read from this engine's fold, at `at_least` or a newer position.
@@ -109,17 +113,12 @@ class Engine:
         The leader's reads wait in the queue of commands (ADR 4); a standby has only what is
         durable. An engine that stays behind answers `TryAgain`.
         """
-
-        def guarded(state: State) -> object:
-            if state.position < at_least:
-                return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
-            return look(state)
-
+        needed = self._needed(at_least)
         if self.is_behind(at_least):
-            await self._replica.reached(at_least, _BEHIND_WAIT_S)
+            await self._replica.reached(needed, _BEHIND_WAIT_S)
         if self.role is Role.STANDBY and self._loop is None:
-            await reply(guarded(self._replica.fold.state))
-        elif not self.submit(Request(guarded, reply)):
+            await reply(_guarded(look, needed)(self._replica.fold.state))
+        elif not self.submit(Request(_guarded(look, at_least), reply)):
             await reply(TryAgain("the engine is loading, stopping, or full"))
 
     def stop(self) -> None:
@@ -260,6 +259,17 @@ class Engine:
             allocations=len(state.allocations),
             queue=self._loop.waiting if self._loop is not None else 0,
         )
+
+
+def _guarded(look: Look, at_least: Position) -> Look:
+    """The look, if the state is at a position or newer."""
+
+    def guarded(state: State) -> object:
+        if state.position < at_least:
+            return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
+        return look(state)
+
+    return guarded
 
 
 async def _ended(task: asyncio.Task[None]) -> None:

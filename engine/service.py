@@ -44,7 +44,7 @@ from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
-from ipledger.events.position import START, Position
+from ipledger.events.position import from_message
 from ipledger.events.tasks import end
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.state import State
@@ -91,7 +91,7 @@ class EngineService:
     engine: Engine
     _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -148,7 +148,7 @@ class EngineService:
         query = await self._decode(message, _QUERIES.get(verb))
         if query is None:
             return
-        at_least = Position.parse(query.at_least) if query.at_least else START
+        at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere):
             reply = partial(self._reply_found, message.reply)
             looking = self.engine.look(partial(_find, query), at_least, reply)
@@ -162,8 +162,8 @@ class EngineService:
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
     async def _sign_checkpoint(self, reply: Reply) -> None:
         """Have the next commit open with a checkpoint, and answer with it."""

@@ -18,12 +18,15 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.facts import PoolSpec
+from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.names import REALM_DEFAULT
+from ipledger.events.position import Position
 from ipledger.projections.rows import AllocationRow, PoolRow
 from support.program import READY_TIMEOUT_S, Program, until
 
 T = TypeVar("T")
 
+ASK_TIMEOUT_S = 30.0
 IPLEDGER = str(Path(sys.executable).with_name("ipledger"))
 
 
@@ -79,12 +82,15 @@ class Operator:
         return self.ask(read)
 
     def ask(self, question: Callable[[EngineClient], Awaitable[T]]) -> T:
-        """Run `question(client)` with a client of the realm."""
+        """Run `question(client)` with a client that knows of everything in the log by now."""
 
         async def run() -> T:
             nc = await nats.connect(self.nats_url.split(","))
             try:
-                return await question(EngineClient(nc, self.realm))
+                log = await JetStreamLog.open(nc, self.realm)
+                client = EngineClient(nc, self.realm, ASK_TIMEOUT_S)
+                client.position = Position(await log.last(), 0)
+                return await question(client)
             finally:
                 await nc.close()
 
