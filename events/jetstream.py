@@ -224,10 +224,28 @@ class JetStreamLog:
         try:
             while True:
                 for message in await self._fetch(subscription, patient=patient):
-                    yield Entry(message.metadata.sequence.stream, message.data)
+                    sequence = message.metadata.sequence.stream
+                    if sequence > after + 1:
+                        await self._check_missing(after + 1)
+                    after = sequence
+                    yield Entry(sequence, message.data)
         finally:
             if not self.nc.is_closed:
                 await subscription.unsubscribe()
+
+    async def _check_missing(self, sequence: int) -> None:
+        """Raise `LogUnavailableError` unless the stream has no such entry.
+
+        What a consumer without acknowledgement has sent it does not send again, so what was on its
+        way when a connection broke is not delivered, and is there all the same.
+        """
+        try:
+            await self.js.get_msg(names.stream(self.realm), sequence)
+        except nats.js.errors.NotFoundError:
+            return
+        except _PASSING as error:
+            raise LogUnavailableError(f"cannot read entry {sequence}: {error!r}") from error
+        raise LogUnavailableError(f"entry {sequence} was lost on its way")
 
     async def _fetch(
         self, subscription: JetStreamContext.PullSubscription, *, patient: bool

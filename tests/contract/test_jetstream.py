@@ -276,3 +276,33 @@ async def test_a_log_whose_server_is_gone_says_so(
             await entries(log)
         with pytest.raises(LogUnavailableError):
             await JetStreamLog.open(client, realm)
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["swallowed", "connection cut"])
+async def test_an_entry_lost_on_its_way_to_a_follower_is_read_again(
+    nats_server: EmbeddedServer,
+    nc: NatsClient,
+    realm: str,
+    quick_retries: None,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: bool,
+) -> None:
+    monkeypatch.setattr("ipledger.events.jetstream._FETCH_TIMEOUT_S", 0.5)
+    writer = await JetStreamLog.create(nc, realm)
+    await writer.append(b"one", after=0)
+    async with (
+        proxy_to(nats_server.url) as proxy,
+        patient_client(proxy.url) as client,
+        asyncio.timeout(60),
+    ):
+        log = await JetStreamLog.open(client, realm)
+        follower = cast("AsyncGenerator[Entry]", log.follow(0))
+        assert await anext(follower) == Entry(1, b"one")
+        proxy.lose_answer(b"entry two", cut=cut)
+        following = asyncio.ensure_future(anext(follower))
+        await writer.append(b"entry two", after=1)
+        await proxy.lost.wait()
+        await writer.append(b"three", after=2)
+        assert await following == Entry(2, b"entry two")
+        assert await anext(follower) == Entry(3, b"three")
+        await follower.aclose()
