@@ -223,7 +223,10 @@ class JetStreamLog:
             ) from error
         try:
             while True:
-                for message in await self._fetch(subscription, patient=patient):
+                messages = await self._fetch(subscription)
+                if not messages:
+                    await self._check_silence(subscription, after, patient=patient)
+                for message in messages:
                     sequence = message.metadata.sequence.stream
                     if sequence > after + 1:
                         await self._check_missing(after + 1)
@@ -247,23 +250,31 @@ class JetStreamLog:
             raise LogUnavailableError(f"cannot read entry {sequence}: {error!r}") from error
         raise LogUnavailableError(f"entry {sequence} was lost on its way")
 
-    async def _fetch(
-        self, subscription: JetStreamContext.PullSubscription, *, patient: bool
-    ) -> list[Msg]:
+    async def _fetch(self, subscription: JetStreamContext.PullSubscription) -> list[Msg]:
+        """What has come, nothing where nothing came for a while."""
         try:
             return await subscription.fetch(_FETCH_MESSAGES, timeout=_FETCH_TIMEOUT_S)
-        except (TimeoutError, nats.errors.TimeoutError) as error:
-            # An ephemeral consumer dies with its server and pulls on it are never answered, so
-            # silence means either; looking at the consumer tells which.
-            if patient:
-                try:
-                    await subscription.consumer_info()
-                except _PASSING as lost:
-                    raise LogUnavailableError(f"the consumer is gone: {lost!r}") from lost
-                return []
-            raise LogUnavailableError("entries known to exist were not delivered") from error
+        except (TimeoutError, nats.errors.TimeoutError):
+            return []
         except _PASSING as error:
             raise LogUnavailableError(f"fetch failed: {error!r}") from error
+
+    async def _check_silence(
+        self, subscription: JetStreamContext.PullSubscription, after: int, *, patient: bool
+    ) -> None:
+        """Raise `LogUnavailableError` unless it is because there is nothing new.
+
+        An ephemeral consumer dies with its server, and pulls on it are never answered; and what it
+        has sent may have been lost. Looking at the consumer tells.
+        """
+        if not patient:
+            raise LogUnavailableError("entries known to exist were not delivered")
+        try:
+            delivered = (await subscription.consumer_info()).delivered
+        except _PASSING as error:
+            raise LogUnavailableError(f"the consumer is gone: {error!r}") from error
+        if delivered is not None and delivered.stream_seq > after:
+            raise LogUnavailableError(f"what was sent behind {after} was lost on its way")
 
 
 async def _replicas(js: JetStreamContext, stream: str) -> int:

@@ -84,7 +84,7 @@ class Kubelets:
         await asyncio.sleep(max(0.0, left_s))
 
     def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        self.background.append(self.world.spawn(work))  
+        self.background.append(self.world.spawn(work))
 
     async def _run_sandbox(self, pod: SimulatedPod, sandbox: str) -> bool:
         for interface in pod.interfaces:

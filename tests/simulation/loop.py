@@ -1,8 +1,8 @@
 """An event loop on which a seed decides everything: no sleeping, no threads, no sockets.
 
 Time passes only when nothing else is left to do. Each callback belongs to the simulated process
-whose task it is for, by the context it runs in: that of a dead process is never run, as SIGKILL does
-it, and that of a stopped one waits until it goes on (SIGSTOP).
+whose task it is for, by the context it runs in: that of a dead process is never run, as SIGKILL
+does it, and that of a stopped one waits until it goes on (SIGSTOP).
 
 Callbacks that are ready at once are run process by process, in an order that the seed draws. Inside
 one process they keep the order that asyncio promises, so what happens here can happen outside.
@@ -102,7 +102,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         *args: *Ts,
         context: Context | None = None,
     ) -> Turn:
-        """See `asyncio.AbstractEventLoop.call_at`. Of two at the same time the first comes first."""
+        """See `asyncio.AbstractEventLoop.call_at`. Of two at one time the first comes first."""
         turn = Turn(when, callback, args, context or copy_context())
         self._pushed += 1
         heapq.heappush(self._later, (when, self._pushed, turn))

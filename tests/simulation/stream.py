@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import nats.errors
 import nats.js.errors
-from nats.js.api import ConsumerConfig, Header, PubAck
+from nats.js.api import ConsumerConfig, Header, PubAck, SequenceInfo
 
 from ipledger.events import names
 from ipledger.events.commit import decode
@@ -157,6 +157,13 @@ class Delivered:
 
 
 @dataclass(frozen=True, slots=True)
+class ConsumerState:
+    """What of `ConsumerInfo` is used."""
+
+    delivered: SequenceInfo
+
+
+@dataclass(frozen=True, slots=True)
 class _State:
     last_seq: int
 
@@ -234,15 +241,15 @@ class JetStream:
 
         return serve
 
-    async def consumer_info(self, consumer: Consumer) -> object:
+    async def consumer_info(self, consumer: Consumer) -> ConsumerState:
         """Raises `NotFoundError` where the server does not know it."""
 
         def look() -> object:
             if consumer.number in self.stream.consumers:
-                return None
+                return ConsumerState(SequenceInfo(0, consumer.next - 1))
             return nats.js.errors.NotFoundError(code=404, err_code=10014)
 
-        return await self._ask(self._api(look))
+        return cast("ConsumerState", await self._ask(self._api(look)))
 
     async def _ask(
         self, serve: Callable[[Callable[[object], None]], None], timeout_s: float = _API_TIMEOUT_S
@@ -285,7 +292,7 @@ class Pulling:
         rest = [self.come.get_nowait() for _ in range(min(self.come.qsize(), batch - 1))]
         return [first, *rest]
 
-    async def consumer_info(self) -> object:
+    async def consumer_info(self) -> ConsumerState:
         """See nats-py."""
         return await self.js.consumer_info(self.consumer)
 
