@@ -18,6 +18,7 @@ from ipledger.engine.health import HealthServer
 from ipledger.engine.service import EngineService
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import LogUnavailableError
+from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -86,8 +87,8 @@ async def running(engine: Engine, stop: asyncio.Event) -> AsyncGenerator[None]:
     finally:
         engine.stop()
         await asyncio.wait((task,), timeout=_STOP_TIMEOUT_S)
-        if not task.done():  # a commit that JetStream does not take: found at the next start
-            task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        ended = task.done()
+        await end(task)  # from a commit that JetStream does not take: found at the next start
         await service.stop()
+        if ended:
+            task.result()

@@ -15,6 +15,7 @@ from ipledger.cli.role_engine import reach_log, running
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
+from ipledger.events.tasks import end
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,5 @@ async def _running_server(options: UpOptions) -> AsyncGenerator[str]:
     try:
         yield server.url
     finally:
-        supervising.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await supervising
+        await end(supervising)
         await server.stop()

@@ -22,6 +22,7 @@ from ipledger.cni.outbox import StoreError
 from ipledger.events.embedded import EmbeddedServerError
 from ipledger.events.jetstream import LogSettingsError
 from ipledger.events.log import LogUnavailableError
+from ipledger.events.tasks import end
 from ipledger.projections.fold import BrokenLogError
 
 _log = logging.getLogger(__name__)
@@ -89,7 +90,7 @@ async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGene
         if connecting.done():
             connecting.result()
     finally:
-        connecting.cancel()
+        await end(connecting)
         with contextlib.suppress(nats.errors.Error, OSError):
             await nc.close()
 
@@ -122,6 +123,4 @@ async def either(work: Coroutine[Any, Any, object], stop: asyncio.Event) -> bool
             tasks[0].result()
         return tasks[0].done()
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)

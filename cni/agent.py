@@ -22,6 +22,7 @@ from ipledger.cni.metrics import DURATION, REGISTRY, REQUESTS
 from ipledger.cni.request import cni_version_of, parse
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import wall_clock
+from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
 
@@ -67,9 +68,7 @@ class Agent:
         if self._owns_socket:
             self.socket_path.unlink(missing_ok=True)
         if self._sending is not None:
-            self._sending.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._sending
+            await end(self._sending)
 
     async def _serve(
         self, handler: Handler, site: Callable[[web.ServerRunner], web.BaseSite]

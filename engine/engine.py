@@ -27,6 +27,7 @@ from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.events.position import Position
+from ipledger.events.tasks import end
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -91,7 +92,11 @@ class Engine:
 
     def is_behind(self, position: Position) -> bool:
         """Whether `look` would have to wait for the log."""
-        return self._loop is None and self._replica.position < position
+        return self._loop is None and self._replica.position < self._needed(position)
+
+    def _needed(self, position: Position) -> Position:
+        """What a standby must have reached: what is asked for, and what the leader told of."""
+        return max(position, self._heartbeats.position)
 
     async def look(self, look: Look, at_least: Position, reply: Reply) -> None:
         """Answer a read from this engine's fold, at `at_least` or a newer position.
@@ -99,17 +104,12 @@ class Engine:
         The leader's reads wait in the queue of commands (ADR 4); a standby has only what is
         durable. An engine that stays behind answers `TryAgain`.
         """
-
-        def guarded(state: State) -> object:
-            if state.position < at_least:
-                return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
-            return look(state)
-
+        needed = self._needed(at_least)
         if self.is_behind(at_least):
-            await self._replica.reached(at_least, _BEHIND_WAIT_S)
+            await self._replica.reached(needed, _BEHIND_WAIT_S)
         if self.role is Role.STANDBY and self._loop is None:
-            await reply(guarded(self._replica.fold.state))
-        elif not self.submit(Request(guarded, reply)):
+            await reply(_guarded(look, needed)(self._replica.fold.state))
+        elif not self.submit(Request(_guarded(look, at_least), reply)):
             await reply(TryAgain("the engine is loading, stopping, or full"))
 
     def stop(self) -> None:
@@ -183,7 +183,7 @@ class Engine:
             beating.cancel()
             await self._heartbeats.publish(self._heartbeat(leading=False))
         finally:
-            await _cancel(term, beating)
+            await end(term, beating)
 
     def _heartbeat(self, *, leading: bool = True) -> Heartbeat:
         fold = self._replica.fold
@@ -206,7 +206,7 @@ class Engine:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            await _cancel(*tasks)
+            await end(*tasks)
         for task in tasks:
             if not task.cancelled():
                 task.result()
@@ -228,12 +228,17 @@ class Engine:
         )
 
 
+def _guarded(look: Look, at_least: Position) -> Look:
+    """The look, if the state is at a position or newer."""
+
+    def guarded(state: State) -> object:
+        if state.position < at_least:
+            return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
+        return look(state)
+
+    return guarded
+
+
 async def _ended(task: asyncio.Task[None]) -> None:
     """Wait for a task; to cancel this leaves the task alone."""
     await asyncio.wait((task,))
-
-
-async def _cancel(*tasks: asyncio.Task[Any]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

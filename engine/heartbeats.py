@@ -21,6 +21,7 @@ import nats.errors
 
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
+from ipledger.events.position import START, Position, PositionText, from_message
 
 _log = logging.getLogger(__name__)
 
@@ -35,7 +36,7 @@ class Heartbeat(msgspec.Struct, frozen=True, rename="camel"):
 
     engine: str
     epoch: int
-    position: str
+    position: PositionText
     leading: bool = True
 
 
@@ -51,6 +52,8 @@ class Heartbeats:
     realm: str
     random: Random
     epoch: int = field(default=0, init=False)
+    position: Position = field(default=START, init=False)
+    """Where the leader was when it was last heard; START when nobody is known to lead."""
     _leader: str = field(default="", init=False)
     _heard_at: float = field(default=-math.inf, init=False)
     _resigned: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -78,16 +81,17 @@ class Heartbeats:
         if heartbeat.epoch < self.epoch:
             return
         if heartbeat.leading:
-            self._note(heartbeat.epoch, heartbeat.engine)
+            self._note(heartbeat.epoch)
+            self._leader, self.position = heartbeat.engine, from_message(heartbeat.position)
         elif heartbeat.engine == self._leader:
-            self._leader = ""
+            self.wait_again()
             self._heard_at = -math.inf
             self._resigned.set()
 
     def learn(self, epoch: int) -> None:
         """The log says that somebody took leadership: a heartbeat is to be expected."""
         if epoch > self.epoch:
-            self._note(epoch, "")
+            self._note(epoch)
 
     async def silence(self) -> None:
         """Return when no leader has been heard for long enough, or the last one resigned.
@@ -104,7 +108,7 @@ class Heartbeats:
 
     def wait_again(self) -> None:
         """Let `silence` begin anew; nobody is known to lead."""
-        self._leader = ""
+        self._leader, self.position = "", START
         self._heard_at = _now()
         self._resigned.clear()
 
@@ -136,12 +140,11 @@ class Heartbeats:
         else:
             self.hear(heartbeat)
 
-    def _note(self, epoch: int, engine: str) -> None:
+    def _note(self, epoch: int) -> None:
         if epoch > self.epoch:
             self.epoch = epoch
             self._higher.set()
         self.wait_again()
-        self._leader = engine
 
 
 def _now() -> float:

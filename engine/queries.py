@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Annotated, TypeAlias
+from typing import TypeAlias
 
 import msgspec
-from msgspec import Meta
 
 from ipledger.engine.answers import Page
 from ipledger.engine.commands import AnyApply
@@ -14,6 +13,7 @@ from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import ReservationSpec
+from ipledger.events.position import PositionText
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, common, members, parse_ranges, size
@@ -29,9 +29,6 @@ from ipledger.projections.rows import (
 from ipledger.projections.state import State
 
 PAGE_ROWS = 500
-
-PositionText: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,18}\.[0-9]{1,9})?$")]
-"""A position as text, or ''."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):

@@ -43,7 +43,8 @@ from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
-from ipledger.events.position import START, Position
+from ipledger.events.position import from_message
+from ipledger.events.tasks import end
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.state import State
 
@@ -87,7 +88,7 @@ class EngineService:
     engine: Engine
     _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set[asyncio.Task[None]], init=False)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -98,8 +99,7 @@ class EngineService:
         """Receive no more."""
         await self._unsubscribe(self._commands)
         await self._unsubscribe(self._queries)
-        for task in self._tasks:
-            task.cancel()
+        await end(*self._tasks)
 
     async def _on_role(self, role: Role) -> None:
         realm, subscribe = self.engine.realm, self.bus.subscribe
@@ -143,7 +143,7 @@ class EngineService:
         query = await self._decode(message, _QUERIES.get(verb))
         if query is None:
             return
-        at_least = Position.parse(query.at_least) if query.at_least else START
+        at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere):
             reply = partial(self._reply_found, message.reply)
             looking = self.engine.look(partial(_find, query), at_least, reply)
@@ -157,8 +157,8 @@ class EngineService:
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
 
     def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
         position = str(state.position)

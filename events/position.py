@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
+from msgspec import Meta
+
+PositionText: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,18}\.[0-9]{1,9})?$")]
+"""A position as text in a message; '' is `START`."""
 
 
 class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
@@ -28,3 +34,12 @@ class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=Fals
 
 
 START = Position(0, 0)
+
+
+def from_message(text: PositionText) -> Position:
+    """The position that a decoded message holds.
+
+    >>> from_message(""), from_message("12.3")
+    (Position(sequence=0, index=0), Position(sequence=12, index=3))
+    """
+    return Position.parse(text) if text else START

@@ -12,7 +12,8 @@ from itertools import count
 from typing import Any
 
 import pytest
-from support.node import Node, Outcome, run_cni, until
+from support.node import Node, Outcome, run_cni
+from support.program import until
 
 from ipledger.events.facts import PoolSpec
 

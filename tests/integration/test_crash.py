@@ -7,89 +7,15 @@ import random
 import signal
 import subprocess
 import threading
-from collections.abc import Generator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.node import IPLEDGER, Node, until
+from support.load import Load, running
+from support.node import IPLEDGER, Node
 
 from ipledger.events.facts import PoolSpec
 
 KILLS = 30
-WORKERS = 6
 POOL = PoolSpec("pool", 0, "10.64.0.0/16", ips=("10.64.0.1-10.64.250.250",), default=True)
-
-
-@dataclass
-class Load:
-    """Pods that come and go through the shim, and what the runtime was told about each.
-
-    `held` are those whose ADD was answered and whose DEL was not asked; `ending` those whose DEL
-    was asked: it may or may not have happened until it is answered.
-    """
-
-    node: Node
-    held: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
-    ending: set[str] = field(default_factory=set[str])
-    gone: set[str] = field(default_factory=set[str])
-
-    def run(self, worker: int, seed: int, stop: threading.Event) -> None:
-        choose = random.Random(f"{seed}-{worker}")
-        mine: list[str] = []
-        number = 0
-        while not stop.is_set():
-            if mine and choose.random() < 0.4:
-                self._delete(mine.pop(choose.randrange(len(mine))))
-            else:
-                sandbox = f"s{seed}-{worker}-{number}"
-                number += 1
-                if self._add(sandbox):
-                    mine.append(sandbox)
-
-    def _add(self, sandbox: str) -> bool:
-        outcome = self.node.cni("ADD", sandbox)
-        if outcome.code == 0:
-            self.held[sandbox] = outcome.addresses
-        return outcome.code == 0
-
-    def _delete(self, sandbox: str) -> None:
-        self.ending.add(sandbox)
-        addresses = self.held.pop(sandbox)
-        if self.node.cni("DEL", sandbox).code == 0:
-            self.ending.discard(sandbox)
-            self.gone.add(sandbox)
-        else:
-            assert addresses
-
-
-@contextmanager
-def running(load: Load, seed: int) -> Generator[None]:
-    stop = threading.Event()
-    with ThreadPoolExecutor(WORKERS) as workers:
-        futures = [workers.submit(load.run, worker, seed, stop) for worker in range(WORKERS)]
-        try:
-            yield
-        finally:
-            stop.set()
-    for future in futures:
-        future.result()
-
-
-def check(node: Node, load: Load) -> None:
-    """Every answered ADD is held, every answered DEL is carried out, nothing is doubled."""
-
-    def deletions_have_arrived() -> bool:
-        return not load.gone & {row.sandbox for row in node.allocations()}
-
-    assert until(deletions_have_arrived, 30)
-    rows = node.allocations()
-    found = {row.sandbox: [a.address for a in row.addresses] for row in rows}
-    lost = {s: a for s, a in load.held.items() if found.get(s) != a}
-    assert lost == {}
-    addresses = [address for held in found.values() for address in held]
-    assert len(addresses) == len(set(addresses))
 
 
 def test_sigkill_at_random_moments_under_load(node: Node) -> None:
@@ -97,7 +23,7 @@ def test_sigkill_at_random_moments_under_load(node: Node) -> None:
     print(f"seed {seed}: run again with IPLEDGER_SEED={seed}")
     node.apply(POOL)
     chooser = random.Random(seed)
-    load = Load(node)
+    load = Load([node])
     victims = {"nats-server": 0, "ipledger up": 0}
     for kill in range(KILLS):
         victim = chooser.choice(sorted(victims))
@@ -109,7 +35,7 @@ def test_sigkill_at_random_moments_under_load(node: Node) -> None:
             else:
                 node.kill()
                 node.start()
-        check(node, load)
+        load.check(node)
     print(f"{victims}, {len(load.held)} held, {len(load.gone)} released")
     assert load.held
     assert load.gone

@@ -8,7 +8,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from support.node import Node, Outcome, until
+from support.node import Node, Outcome
+from support.program import until
 
 from ipledger.events.facts import PoolSpec
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import re
-import signal
 import subprocess
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +18,16 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.facts import PoolSpec
+from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.names import REALM_DEFAULT
+from ipledger.events.position import Position
 from ipledger.projections.rows import AllocationRow, PoolRow
+from support.program import READY_TIMEOUT_S, Program, until
 
 T = TypeVar("T")
 
+ASK_TIMEOUT_S = 30.0
 IPLEDGER = str(Path(sys.executable).with_name("ipledger"))
-READY_TIMEOUT_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,92 +49,11 @@ class Outcome:
         return [ip["address"] for ip in self.json["ips"]]
 
 
-@dataclass(slots=True)
-class Node:
-    """One machine: data directory, socket, process. `shim` is the installed plugin."""
+class Operator:
+    """Asks the engines of a realm, as whoever runs it does."""
 
-    root: Path
-    shim: Path
-    name: str = "node-1"
-    _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
-    _starts: int = field(default=0, init=False)
-    nats_url: str = field(default="", init=False)
-    http_url: str = field(default="", init=False)
-
-    @property
-    def socket(self) -> Path:
-        """The agent's socket."""
-        return self.root / "agent.sock"
-
-    @property
-    def log(self) -> Path:
-        """What `ipledger up` wrote to stderr since its last start."""
-        return self.root / f"up.{self._starts}.log"
-
-    @property
-    def pid(self) -> int:
-        """The process id of `ipledger up`."""
-        assert self._process is not None
-        return self._process.pid
-
-    def start(self) -> None:
-        """Run `ipledger up` until it says that it is ready."""
-        self._starts += 1
-        command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
-        command += ["--nats-port", "0", "--http", "0", "--node", self.name]
-        with self.log.open("wb") as stderr:
-            self._process = subprocess.Popen(command, stderr=stderr, stdin=subprocess.DEVNULL)
-        ready = until(self._ready_line, READY_TIMEOUT_S)
-        self.nats_url, self.http_url = ready.group(1), ready.group(2)
-
-    def _ready_line(self) -> re.Match[str] | None:
-        assert self._process is not None
-        text = self.log.read_text()
-        assert self._process.poll() is None, f"ipledger up ended:\n{text}"
-        return re.search(r"^ready socket=\S+ nats=(\S+) http=(\S+)$", text, re.MULTILINE)
-
-    def server_pid(self) -> int:
-        """The process id of the nats-server that `ipledger up` runs now."""
-        return until(self._find_server, READY_TIMEOUT_S)
-
-    def _find_server(self) -> int | None:
-        for stat in Path("/proc").glob("[0-9]*/stat"):
-            try:
-                fields = stat.read_text().rpartition(")")[2].split()
-            except OSError:
-                continue
-            if int(fields[1]) == self.pid and fields[0] != "Z":
-                return int(stat.parent.name)
-        return None
-
-    def kill(self) -> None:
-        """End `ipledger up` with SIGKILL."""
-        assert self._process is not None
-        self._process.kill()
-        self._process.wait()
-
-    def stop(self) -> int:
-        """Ask `ipledger up` to end, and return its exit code."""
-        assert self._process is not None
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(30)
-
-    def config(self, cni_version: str = "1.0.0", **ipam: Any) -> dict[str, Any]:
-        """A network configuration that names this node's agent."""
-        section = {"type": "ipledger", "socket": str(self.socket), **ipam}
-        return {"cniVersion": cni_version, "name": "net", "type": "bridge", "ipam": section}
-
-    def cni(
-        self,
-        command: str,
-        sandbox: str,
-        config: Mapping[str, Any] | str | None = None,
-        **env: str | None,
-    ) -> Outcome:
-        """Call the shim as a main plugin does. An environment value of None unsets it."""
-        body = self.config() if config is None else config
-        return run_cni(str(self.shim), command, sandbox, body, **env)
+    nats_url: str
+    realm: str
 
     def apply(self, *pools: PoolSpec) -> None:
         """Create or change pools; none may be refused."""
@@ -162,27 +82,114 @@ class Node:
         return self.ask(read)
 
     def ask(self, question: Callable[[EngineClient], Awaitable[T]]) -> T:
-        """Run `question(client)` with a client of this node's engine."""
+        """Run `question(client)` with a client that knows of everything in the log by now."""
 
         async def run() -> T:
-            nc = await nats.connect(self.nats_url)
+            nc = await nats.connect(self.nats_url.split(","))
             try:
-                return await question(EngineClient(nc))
+                log = await JetStreamLog.open(nc, self.realm)
+                client = EngineClient(nc, self.realm, ASK_TIMEOUT_S)
+                client.position = Position(await log.last(), 0)
+                return await question(client)
             finally:
                 await nc.close()
 
         return asyncio.run(run())
 
     def ipledger(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run an `ipledger` command against this node."""
+        """Run an `ipledger` command against the realm."""
         return subprocess.run(
             [IPLEDGER, *arguments],
-            env={**os.environ, "IPLEDGER_NATS": self.nats_url, "COLUMNS": "200"},
+            env={
+                **os.environ,
+                "IPLEDGER_NATS": self.nats_url,
+                "IPLEDGER_REALM": self.realm,
+                "COLUMNS": "200",
+            },
             capture_output=True,
             text=True,
             check=False,
             timeout=60,
         )
+
+
+class Runtime:
+    """Calls the plugin of one node, as its container runtime does."""
+
+    shim: Path
+    socket: Path
+
+    def config(self, cni_version: str = "1.0.0", **ipam: Any) -> dict[str, Any]:
+        """A network configuration that names this node's agent."""
+        section = {"type": "ipledger", "socket": str(self.socket), **ipam}
+        return {"cniVersion": cni_version, "name": "net", "type": "bridge", "ipam": section}
+
+    def cni(
+        self,
+        command: str,
+        sandbox: str,
+        config: Mapping[str, Any] | str | None = None,
+        **env: str | None,
+    ) -> Outcome:
+        """Call the shim as a main plugin does. An environment value of None unsets it."""
+        body = self.config() if config is None else config
+        return run_cni(str(self.shim), command, sandbox, body, **env)
+
+
+@dataclass
+class Node(Operator, Runtime):
+    """One machine: data directory, socket, process. `shim` is the installed plugin."""
+
+    root: Path
+    shim: Path
+    name: str = "node-1"
+    realm: str = field(default=REALM_DEFAULT, init=False)
+    nats_url: str = field(default="", init=False)
+    http_url: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        self.socket = self.root / "agent.sock"
+        command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
+        command += ["--nats-port", "0", "--http", "0", "--node", self.name]
+        self.program = Program("up", command, self.root)
+
+    @property
+    def log(self) -> Path:
+        """What `ipledger up` wrote to stderr since its last start."""
+        return self.program.log
+
+    @property
+    def pid(self) -> int:
+        """The process id of `ipledger up`."""
+        return self.program.pid
+
+    def start(self) -> None:
+        """Run `ipledger up` until it says that it is ready."""
+        self.program.launch()
+        ready = self.program.line(r"^ready socket=\S+ nats=(\S+) http=(\S+)$")
+        self.nats_url, self.http_url = ready.group(1), ready.group(2)
+
+    def server_pid(self) -> int:
+        """The process id of the nats-server that `ipledger up` runs now."""
+        return until(self._find_server, READY_TIMEOUT_S)
+
+    def _find_server(self) -> int | None:
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                fields = stat.read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            if int(fields[1]) == self.pid and fields[0] != "Z":
+                return int(stat.parent.name)
+        return None
+
+    def kill(self) -> None:
+        """End `ipledger up` with SIGKILL."""
+        self.program.kill()
+
+    def stop(self) -> int:
+        """Ask `ipledger up` to end, and return its exit code."""
+        return self.program.stop()
 
 
 def run_cni(
@@ -208,14 +215,3 @@ def run_cni(
         timeout=100,
     )
     return Outcome(done.returncode, done.stdout)
-
-
-def until(found: Callable[[], T | None], timeout_s: float) -> T:
-    """What `found()` returns once it is true. Fails after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        result = found()
-        if result:
-            return result
-        assert time.monotonic() < deadline, f"{found} stayed {result!r}"
-        time.sleep(0.01)

@@ -408,6 +408,27 @@ async def test_a_replica_that_is_behind_waits_for_the_position_asked_for() -> No
 
 
 @in_virtual_time
+async def test_a_replica_that_hears_it_is_behind_does_not_answer_from_the_past() -> None:
+    async with realm() as r:
+        r.log = SlowFollowing()
+        a, b = await r.leader("a"), await r.standby("b")
+        r.log.delay_s = INTERVAL_S + 0.2
+        await told(a, pool("p", 1))
+        await asyncio.sleep(INTERVAL_S)
+        seen: list[object] = []
+
+        async def reply(answer: object) -> None:
+            seen.append(answer)
+
+        await b.engine.look(lambda state: list(state.pools), START, reply)
+        r.log.delay_s = 60
+        await told(a, pool("q", 2))
+        await asyncio.sleep(INTERVAL_S)
+        await b.engine.look(lambda state: list(state.pools), START, reply)
+        assert seen == [["p"], TryAgain("the engine is at 2.0, not yet at 3.0")]
+
+
+@in_virtual_time
 async def test_a_replica_that_stays_behind_says_try_again() -> None:
     async with realm() as r:
         await r.leader("a")

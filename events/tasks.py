@@ -1,0 +1,25 @@
+"""Ending tasks for certain."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+_AGAIN_S = 0.1
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks and return when they have ended, however they did.
+
+    A task is cancelled again if it goes on: `asyncio.wait_for`, which nats-py waits with, forgets
+    a cancellation that comes in one turn with the result (cpython issue 86296, before 3.12).
+    """
+    left = [task for task in tasks if not task.done()]
+    while left:
+        for task in left:
+            task.cancel()
+        await asyncio.wait(left, timeout=_AGAIN_S)
+        left = [task for task in left if not task.done()]
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # looked at: it is no news any more
