@@ -137,19 +137,14 @@ class CniHandler:
 
     async def _delete(self, request: CniRequest) -> bytes:
         attachment = (request.sandbox, request.interface)
-        # The plugin that called ADD was killed, and its agent must not go on trying: where this DEL
-        # ends up in the outbox, the next pod of the same place may come before it does.
-        self._ended.add(attachment)
-        adding = self._adding.get(attachment, ())
-        for asking in adding:
-            asking.cancel()
+        was_adding = self._end(attachment)
         release = Release(
             sandbox=request.sandbox,
             interface=request.interface,
             node=self.node,
             # An ADD that was answered with a refusal is not on its way any more, so its DEL (one
             # for each of kubelet's retries) need not be recorded in the log to fence it off.
-            fence=bool(adding) or not self._refused.within(attachment, _FENCE_S),
+            fence=was_adding or not self._refused.within(attachment, _FENCE_S),
             traceparent=request.traceparent,
         )
         try:
@@ -160,6 +155,18 @@ class CniHandler:
             _log.warning("release of sandbox %s is kept for later: %s", request.sandbox, error)
             await self._keep(release)
         return b""
+
+    def _end(self, attachment: Attachment) -> bool:
+        """No ADD of this attachment is tried from here on. Returns whether one was.
+
+        The runtime has killed the plugin that asked for it. Where the DEL ends up in the outbox,
+        the next pod of the same place may come before it is sent.
+        """
+        self._ended.add(attachment)
+        adding = self._adding.get(attachment, ())
+        for asking in adding:
+            asking.cancel()
+        return bool(adding)
 
     async def _keep(self, release: Release) -> None:
         try:

@@ -119,6 +119,23 @@ async def _kill_as_it_lands(faults: Faults, random: Random) -> None:
     writer.start()
 
 
+async def _kill_as_it_asks(faults: Faults, random: Random) -> None:
+    """SIGKILL of an agent whose ADD is under way: it arrives when a later DEL may have come."""
+    node = random.choice(faults.nodes)
+    process = node.running
+    if process is None:
+        return
+    process.connection.lag_s = 4.0
+    for _ in range(200):
+        await asyncio.sleep(0.01)
+        if node.calls and random.random() < 0.3:
+            break
+    if node.running is process:
+        node.kill()
+        await faults.hold(random, 0.5)
+        node.start()
+
+
 async def _restart(faults: Faults, random: Random) -> None:
     """SIGTERM of an engine."""
     engine = random.choice(faults.engines)
@@ -129,14 +146,23 @@ async def _restart(faults: Faults, random: Random) -> None:
 
 async def _stop(faults: Faults, random: Random) -> None:
     """SIGSTOP and SIGCONT: what came meanwhile comes at once."""
-    machine = random.choice(faults.machines)
+    await _stopped(faults, random, random.choice(faults.machines), 12.0)
+
+
+async def _stop_leader(faults: Faults, random: Random) -> None:
+    """SIGSTOP of whoever leads, mostly for long enough that another does."""
+    leaders = [e for e in faults.engines if e.role == "leader"]
+    await _stopped(faults, random, random.choice(leaders or faults.engines), 4.0)
+
+
+async def _stopped(faults: Faults, random: Random, machine: Machine, longest_s: float) -> None:
     process = machine.running
     if process is None:
         return
     faults.world.note(f"{machine.name} is stopped")
     process.stop()
     try:
-        await faults.hold(random, 12.0)
+        await faults.hold(random, longest_s)
     finally:
         faults.world.note(f"{machine.name} goes on")
         before = process.clock_offset
@@ -162,6 +188,21 @@ async def _cut(faults: Faults, random: Random) -> None:
     finally:
         faults.world.note(f"{machine.name} is connected again")
         connection.mend()
+
+
+async def _deafen(faults: Faults, random: Random) -> None:
+    """What is said to a machine is lost for a moment, and it does not notice."""
+    machine = random.choice(faults.engines)
+    process = machine.running
+    if process is None:
+        return
+    faults.world.note(f"{machine.name} hears nothing")
+    process.connection.is_deaf = True
+    try:
+        await faults.hold(random, 1.0)
+    finally:
+        faults.world.note(f"{machine.name} hears again")
+        process.connection.is_deaf = False
 
 
 async def _restart_server(faults: Faults, random: Random) -> None:
@@ -294,9 +335,12 @@ KINDS: dict[str, Fault] = {
     "kill": _kill,
     "kill-leader": _kill_leader,
     "kill-as-it-lands": _kill_as_it_lands,
+    "kill-as-it-asks": _kill_as_it_asks,
     "restart": _restart,
     "stop": _stop,
+    "stop-leader": _stop_leader,
     "cut": _cut,
+    "deafen": _deafen,
     "restart-server": _restart_server,
     "lag": _lag,
     "lose": _lose,

@@ -93,7 +93,19 @@ class Kubelets:
             if outcome is None or outcome.code:
                 return False
             self.book.added(pod.pod, interface, sandbox, outcome.addresses)
+            if self.random.random() < 0.2:
+                await self._check(pod, sandbox, interface, outcome.addresses)
         return True
+
+    async def _check(
+        self, pod: SimulatedPod, sandbox: str, interface: str, addresses: tuple[str, ...]
+    ) -> None:
+        """CHECK what was added just now: an agent that still lives reads what it wrote."""
+        life = self.nodes[pod.node].starts
+        outcome = await self._call("CHECK", pod, sandbox, interface, 30.0, addresses)
+        is_same_life = self.nodes[pod.node].starts == life
+        if is_same_life and outcome is not None and outcome.code not in (0, Code.TRY_AGAIN_LATER):
+            self.world.fail(f"CHECK of {sandbox} {interface} failed: {outcome}")
 
     async def _end_sandbox(
         self, pod: SimulatedPod, sandbox: str, *, is_forgettable: bool = False
@@ -121,7 +133,13 @@ class Kubelets:
         return True
 
     async def _call(
-        self, command: str, pod: SimulatedPod, sandbox: str, interface: str, patience_s: float
+        self,
+        command: str,
+        pod: SimulatedPod,
+        sandbox: str,
+        interface: str,
+        patience_s: float,
+        told: tuple[str, ...] = (),
     ) -> Outcome | None:
         """A CNI call. None when the runtime lost its patience: the call lives on in the agent."""
         world = self.world
@@ -130,7 +148,7 @@ class Kubelets:
         world.note(f"{pod.node}: {name}")
         self.waiting[name] = world.loop.now
         calling = world.spawn(
-            self.nodes[pod.node].call(_headers(command, pod, sandbox, interface), _body(pod))
+            self.nodes[pod.node].call(_headers(command, pod, sandbox, interface), _body(pod, told))
         )
         await asyncio.wait((calling,), timeout=patience_s)
         if not calling.done():
@@ -139,8 +157,8 @@ class Kubelets:
             return None
         self._answered(name)
         outcome: Outcome = calling.result()
-        told = f"{outcome.code} {outcome.text}" if outcome.code else " ".join(outcome.addresses)
-        world.note(f"{pod.node}: {name}: {told or 'ok'}")
+        text = f"{outcome.code} {outcome.text}" if outcome.code else " ".join(outcome.addresses)
+        world.note(f"{pod.node}: {name}: {text or 'ok'}")
         world.counts["answered" if outcome.code != Code.TRY_AGAIN_LATER else "unavailable"] += 1
         return outcome
 
@@ -161,11 +179,15 @@ def _headers(command: str, pod: SimulatedPod, sandbox: str, interface: str) -> H
     return CIMultiDict(environment)
 
 
-def _body(pod: SimulatedPod) -> bytes:
+def _body(pod: SimulatedPod, told: tuple[str, ...]) -> bytes:
     ipam = {
         "type": "ipledger",
         "default_ipv4_ippool": pod.pools4,
         "default_ipv6_ippool": pod.pools6,
     }
-    args = {"cni": {"owner": pod.owner}} if pod.owner is not None else {}
-    return _encode({"cniVersion": "1.0.0", "name": "net", "ipam": ipam, "args": args})
+    body: dict[str, object] = {"cniVersion": "1.0.0", "name": "net", "ipam": ipam}
+    if pod.owner is not None:
+        body["args"] = {"cni": {"owner": pod.owner}}
+    if told:
+        body["prevResult"] = {"ips": [{"address": address} for address in told]}
+    return _encode(body)

@@ -117,7 +117,8 @@ class Net:
 class Connection:
     """One client of the server: a `Bus`, and the way to the log.
 
-    `is_cut` is so on the wire; `is_connected` is what the client knows of it. `lag_s` is how much
+    `is_cut` is so on the wire, `is_deaf` in one direction only; `is_connected` is what the client
+    knows of it. `lag_s` is how much
     later than others what it says and hears may come.
     """
 
@@ -127,6 +128,7 @@ class Connection:
     inbox: str
     is_connected: bool = True
     is_cut: bool = False
+    is_deaf: bool = False
     lag_s: float = 0.0
     max_payload: int = PAYLOAD_BYTES_MAX
     is_closed: bool = False
@@ -159,7 +161,7 @@ class Connection:
     def arrives(self, stream: object, work: Callable[[], None]) -> None:
         """Have the client do this once it hears of it, in the order of this stream, if it does."""
         net = self.net
-        if self.is_cut or net.is_lost():
+        if self.is_cut or self.is_deaf or net.is_lost():
             return
         at = net.world.loop.now + net.delay_s(self.lag_s)
         at = max(at, self._arrives_at.get(stream, 0.0) + _STEP_S)

@@ -36,6 +36,7 @@ class Operator(Machine):
     book: Book = field(kw_only=True)
     pools: tuple[PoolSpec, ...] = field(kw_only=True)
     cart: int = 0
+    is_collector: bool = False
     pace_s: float = _PAUSE_S
     client: WitnessedClient = field(init=False)
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
@@ -59,16 +60,20 @@ class Operator(Machine):
                 await self._change(random)
 
     async def _change(self, random: Random) -> None:
-        match random.choice(("pool", "pool", "reserve", "scale", "collect", "collect")):
+        kinds = ("pool", "pool", "reserve", "scale")
+        collecting = ("collect", "collect", "collect") if self.is_collector else ()
+        match random.choice((*kinds, *collecting)):
             case "pool":
                 await self._apply(ApplyPool(pool=_changed(random, random.choice(self.pools))))
             case "reserve":
                 await self._apply(ApplyReservation(reservation=_reserved(random, self.pools)))
             case "scale" if self.cart:
-                size = random.randint(0, self.cart)
+                size = random.choice((0, *[self.cart] * 3))
                 await self._apply(ApplyApplication(application=_cart(size)))
-            case _:
+            case "collect":
                 await self._collect(random)
+            case _:
+                pass
 
     async def _apply(self, command: AnyApply) -> None:
         """Until it is done or refused; not for ever."""
@@ -87,17 +92,17 @@ class Operator(Machine):
                 return
 
     async def _collect(self, random: Random) -> None:
-        """Free what a sandbox has whose DEL was sent, seen a while ago."""
+        """Free what sandboxes have that are gone, as it was a while ago: a picture grows old."""
         try:
             pages = self.client.allocations(AllocationsWhere())
             seen = [row async for page in pages for row in page.allocations]
         except EngineUnavailableError as error:
             self.world.note(f"{self.name}: {error}")
             return
-        ended = [row for row in seen if (row.sandbox, row.interface) in self.book.deleted]
-        await asyncio.sleep(random.random())
-        for row in ended[:2]:
-            await self._free(row)
+        await asyncio.sleep(random.random() * 3)
+        for row in random.sample(seen, len(seen)):
+            if (row.sandbox, row.interface) in self.book.deleted:
+                await self._free(row)
 
     async def _free(self, row: AllocationRow) -> None:
         self.world.counts["collect"] += 1

@@ -40,11 +40,14 @@ class Plan:
     cart: int
     interfaces: tuple[str, ...]
     faults_s: float
+    idle_s: float
+    """How long faults go on when no more pods come."""
     fault_pause_s: float
     lifetime_s: float
     operator_pace_s: float
     add_timeout_s: float
     is_forgetful: bool
+    has_collector: bool
     is_permuted: bool
     faults: tuple[str, ...]
 
@@ -66,11 +69,13 @@ def plan(random: Random) -> Plan:
         cart=random.choice((0, 0, 1, 2)),
         interfaces=random.choice((("eth0",), ("eth0",), ("eth0",), ("eth0", "net1"))),
         faults_s=random.choice((2.0, 3.0, 4.0, 12.0)),
+        idle_s=random.choice((0.0, 0.0, 3.0, 6.0)),
         fault_pause_s=random.choice((0.3, 1.0, 2.0)),
         lifetime_s=random.choice((0.5, 2.0, 6.0)),
-        operator_pace_s=random.choice((1.0, 5.0, 100.0)),
+        operator_pace_s=random.choice((0.5, 2.0, 100.0)),
         add_timeout_s=random.choice((5.0, 10.0, 20.0)),
         is_forgetful=random.random() < 0.2,
+        has_collector=random.random() < 0.4,
         is_permuted=random.random() < 0.5,
         faults=tuple(kinds) if random.random() < 0.95 else (),
     )

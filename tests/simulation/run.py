@@ -60,7 +60,7 @@ class Realm:
     plan: Plan
     net: Net = field(init=False)
     stream: Stream = field(init=False)
-    witness: Witness = field(default_factory=Witness)
+    witness: Witness = field(init=False)
     decisions: Decisions = field(default_factory=Decisions)
     book: Book = field(init=False)
     engines: list[EngineMachine] = field(init=False)
@@ -75,6 +75,7 @@ class Realm:
     def __post_init__(self) -> None:
         world, plan = self.world, self.plan
         self.net = Net(world)
+        self.witness = Witness(world)
         self.stream = Stream(self.net, on_landed=self._landed)
         self.book = Book(world)
         self.engines = [
@@ -100,6 +101,7 @@ class Realm:
             book=self.book,
             pools=plan.pools,
             cart=plan.cart,
+            is_collector=plan.has_collector,
             pace_s=plan.operator_pace_s,
         )
         by_name = {node.name: node for node in self.nodes}
@@ -116,17 +118,21 @@ class Realm:
             machine.start()
         await self._within(_BEGIN_WITHIN_S, self.operator.is_ready.wait(), "no pool was created")
         self._populate()
-        if self.plan.faults:
-            until = self.world.loop.now + self.plan.faults_s
-            await self.faults.rage(list(self.plan.faults), until, self.plan.fault_pause_s)
-        else:
-            await asyncio.sleep(self.plan.faults_s)
-        await self.faults.heal()
+        await self._trouble(self.plan.faults_s)
         self.calm.set()
         self.operator.is_calm = True
+        await self._trouble(self.plan.idle_s)
+        await self.faults.heal()
         await self._within(_ANSWERED_WITHIN_S, self._until(self._is_quiet), self._not_quiet)
         await self._within(_SETTLED_WITHIN_S, self._until(self._is_settled), self._not_settled)
         await self._examine()
+
+    async def _trouble(self, seconds: float) -> None:
+        until = self.world.loop.now + seconds
+        if self.plan.faults:
+            await self.faults.rage(list(self.plan.faults), until, self.plan.fault_pause_s)
+        else:
+            await asyncio.sleep(seconds)
 
     def _populate(self) -> None:
         random = self.world.random("pods")
