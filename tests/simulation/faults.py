@@ -14,6 +14,7 @@ from simulation.machines import EngineMachine, Machine, NodeMachine
 from simulation.stream import Stream
 from simulation.world import World
 
+_AHEAD_MAX_S = 30.0
 Fault = Callable[["Faults", Random], Awaitable[None]]
 
 
@@ -67,6 +68,15 @@ class Faults:
             node.disk.is_full = False
         await asyncio.sleep(0)
 
+    async def landing(self, within_s: float) -> bool:
+        """Wait for a commit to land. False if none did."""
+        try:
+            async with asyncio.timeout(within_s):
+                await self.stream.landing()
+        except TimeoutError:
+            return False
+        return True
+
     async def hold(self, random: Random, longest_s: float) -> None:
         """Let a fault last: mostly a short while, sometimes long."""
         await asyncio.sleep(longest_s * random.random() ** 2)
@@ -95,28 +105,21 @@ async def _kill_leader(faults: Faults, random: Random) -> None:
 
 async def _kill_as_it_lands(faults: Faults, random: Random) -> None:
     """SIGKILL of the engine whose commit has just landed, before it hears of it."""
-    stream = faults.stream
     writer = next((e for e in faults.engines if e.role == "leader"), None)
-    if writer is None:
-        return
-    landed = asyncio.Event()
-    tell = stream.on_landed
-
-    def on_landed(sequence: int, payload: bytes) -> None:
-        tell(sequence, payload)
-        landed.set()
-
-    stream.on_landed = on_landed
-    try:
-        async with asyncio.timeout(5):
-            await landed.wait()
+    if writer is not None and await faults.landing(5.0):
         writer.kill()
-    except TimeoutError:
-        return
-    finally:
-        stream.on_landed = tell
-    await faults.hold(random, 3.0)
-    writer.start()
+        await faults.hold(random, 3.0)
+        writer.start()
+
+
+async def _break_as_it_lands(faults: Faults, random: Random) -> None:
+    """A connection breaks while a commit is on its way over it, and is made anew at once."""
+    machine = random.choice(faults.engines)
+    if await faults.landing(5.0) and machine.running is not None:
+        connection = machine.running.connection
+        connection.cut(noticed=True)
+        await asyncio.sleep(0.002)
+        connection.mend()
 
 
 async def _kill_as_it_asks(faults: Faults, random: Random) -> None:
@@ -312,9 +315,15 @@ async def _lose_answers(faults: Faults, random: Random) -> None:
 
 
 async def _step_clock(faults: Faults, random: Random) -> None:
-    """Somebody sets a machine's clock, forth or back."""
+    """Somebody sets a machine's clock, forth or back.
+
+    An engine's never goes ahead by as much as would end the fence of a DEL before its time
+    (docs/adr/0035).
+    """
     machine = random.choice(faults.machines)
     seconds = random.choice((0.5, 30.0, 150.0, 5000.0)) * random.choice((1, -1))
+    if machine in faults.engines:
+        seconds = min(seconds, _AHEAD_MAX_S - machine.clock_offset / 1e6)
     faults.world.note(f"the clock of {machine.name} is set by {seconds} s")
     machine.step_clock(int(seconds * 1e6))
     await asyncio.sleep(0)
@@ -335,6 +344,7 @@ KINDS: dict[str, Fault] = {
     "kill": _kill,
     "kill-leader": _kill_leader,
     "kill-as-it-lands": _kill_as_it_lands,
+    "break-as-it-lands": _break_as_it_lands,
     "kill-as-it-asks": _kill_as_it_asks,
     "restart": _restart,
     "stop": _stop,

@@ -54,6 +54,7 @@ class Kubelets:
     async def live(self, pod: SimulatedPod, lifetime_s: float) -> None:
         """The life of a pod: it is gone for its kubelet when this returns."""
         dies_at = self.world.loop.now + lifetime_s
+        ending: list[asyncio.Task[None]] = []
         while pod.is_wanted:
             self.sandboxes += 1
             sandbox = f"s{self.sandboxes}"
@@ -64,11 +65,13 @@ class Kubelets:
             if not is_up and self.calm.is_set():
                 pod.is_wanted = False
             if is_up and pod.is_wanted and self.random.random() < 0.5:
-                self._later(self._end_sandbox(pod, sandbox))
+                ending.append(self._later(self._end_sandbox(pod, sandbox)))
             else:
                 await self._end_sandbox(pod, sandbox, is_forgettable=not is_up)
             if pod.is_wanted:
                 await asyncio.sleep(self.random.random() * _BACKOFF_S)
+        if ending:  # a pod is there until its last sandbox has ended
+            await asyncio.wait(ending)
 
     async def _wait_for_end(self, pod: SimulatedPod, dies_at: float) -> None:
         """Until the pod is to go, or its sandbox has died for no reason."""
@@ -83,8 +86,10 @@ class Kubelets:
                 await asyncio.get_running_loop().create_future()
         await asyncio.sleep(max(0.0, left_s))
 
-    def _later(self, work: Coroutine[Any, Any, None]) -> None:
-        self.background.append(self.world.spawn(work))
+    def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self.world.spawn(work)
+        self.background.append(task)
+        return task
 
     async def _run_sandbox(self, pod: SimulatedPod, sandbox: str) -> bool:
         for interface in pod.interfaces:
@@ -111,6 +116,8 @@ class Kubelets:
         self, pod: SimulatedPod, sandbox: str, *, is_forgettable: bool = False
     ) -> None:
         """DELs until each interface had one that succeeded, and now and then some more."""
+        for interface in pod.interfaces:
+            self.book.stopped(pod.pod, interface, sandbox)
         for interface in pod.interfaces:
             while not await self._delete(pod, sandbox, interface):
                 if is_forgettable and self.is_forgetful and self.random.random() < 0.5:

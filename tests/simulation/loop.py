@@ -91,7 +91,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> Turn:
         """See `asyncio.AbstractEventLoop.call_soon`."""
-        turn = Turn(self.now, callback, args, context or copy_context())
+        turn = Turn(self.now, callback, args, copy_context() if context is None else context)
         self._soon.append(turn)
         return turn
 
@@ -103,7 +103,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         context: Context | None = None,
     ) -> Turn:
         """See `asyncio.AbstractEventLoop.call_at`. Of two at one time the first comes first."""
-        turn = Turn(when, callback, args, context or copy_context())
+        turn = Turn(when, callback, args, copy_context() if context is None else context)
         self._pushed += 1
         heapq.heappush(self._later, (when, self._pushed, turn))
         return turn

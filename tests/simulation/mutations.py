@@ -32,7 +32,7 @@ from ipledger.events.position import START, Position
 from ipledger.events.types import AddressesReleased, AnyEvent
 from ipledger.projections import fence, fold, pool
 from ipledger.projections.allocations import Allocation, Identity
-from ipledger.projections.ranges import parse_ranges
+from ipledger.projections.ranges import Intervals, parse_ranges
 from ipledger.projections.state import Moment, State, evolve
 from simulation.stream import JetStream
 
@@ -86,7 +86,7 @@ def a_reserved_address_is_given() -> _Patch:
 def an_excluded_address_is_given() -> _Patch:
     """A pool has the addresses that it excludes."""
 
-    def usable(spec: Any) -> pool.Intervals:
+    def usable(spec: Any) -> Intervals:
         return tuple(parse_ranges(spec.ips, spec.ip_version))
 
     return mock.patch.object(pool, "usable", usable)
@@ -161,7 +161,11 @@ def a_speculative_state_is_kept() -> _Patch:
 @_mutation("invariant 6")
 def times_go_back() -> _Patch:
     """A commit has the time of its engine's clock, whatever the one before has."""
-    return mock.patch.object(commit_loop.CommitLoop, "_now", lambda self: self._clock())
+
+    def now(self: Any) -> int:
+        return int(self._clock())
+
+    return mock.patch.object(commit_loop.CommitLoop, "_now", now)
 
 
 @_mutation("invariant 6")
@@ -291,7 +295,7 @@ def an_answer_that_wrote_nothing_is_not_confirmed() -> _Patch:
 @_mutation("ADR 1")
 def the_fence_is_dropped() -> _Patch:
     """An ADD that comes behind its DEL is served."""
-    return mock.patch.object(fence.EndedAttachments, "ended_at", lambda self, attachment, now: None)
+    return mock.patch.object(fence.EndedAttachments, "ended_at", return_value=None)
 
 
 @_mutation("DESIGN section 7")

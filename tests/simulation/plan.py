@@ -57,14 +57,18 @@ def plan(random: Random) -> Plan:
     pools = random.choice(_SETS)
     named4 = [spec.name for spec in pools if spec.ip_version == 4]
     named6 = [spec.name for spec in pools if spec.ip_version == 6]
+    named4 = random.sample(named4, random.randint(0, len(named4)))
+    named6 = random.sample(named6, random.randint(0, len(named6)))
+    if not (named4 or named6 or any(spec.default for spec in pools)):
+        named4 = [pools[0].name]
     kinds = random.sample(sorted(KINDS), random.randint(1, 6))
     return Plan(
         engines=random.choice((1, 2, 2, 3, 3)),
         nodes=random.choice((1, 2, 3)),
         are_alone=random.random() < 0.2,
         pools=pools,
-        named4=tuple(random.sample(named4, random.randint(0 if named6 else 1, len(named4)))),
-        named6=tuple(random.sample(named6, random.randint(0, len(named6)))),
+        named4=tuple(named4),
+        named6=tuple(named6),
         deployments=random.randint(1, 4),
         cart=random.choice((0, 0, 1, 2)),
         interfaces=random.choice((("eth0",), ("eth0",), ("eth0",), ("eth0", "net1"))),

@@ -15,6 +15,7 @@ from unittest import mock
 
 from ipledger.engine import commit_loop
 from ipledger.engine.engine import Role
+from ipledger.events.commit import decode
 from ipledger.events.facts import Owner, Pod
 from ipledger.events.position import Position
 from ipledger.projections.state import State
@@ -110,7 +111,10 @@ class Realm:
 
     def _landed(self, sequence: int, payload: bytes) -> None:
         self.world.counts["commits"] += 1
-        self.world.note(f"commit {sequence}: {describe(payload)}")
+        read = decode(payload)
+        self.world.note(f"commit {sequence}: {describe(read)}")
+        for event in read.events:
+            self.book.landed(event)
 
     async def run(self) -> None:
         """From the first engine to the last examination."""

@@ -18,7 +18,7 @@ import nats.js.errors
 from nats.js.api import ConsumerConfig, Header, PubAck, SequenceInfo
 
 from ipledger.events import names
-from ipledger.events.commit import decode
+from ipledger.events.commit import Commit
 from ipledger.events.jetstream import JetStreamLog
 from simulation.net import Connection, Net
 from simulation.world import REALM, World
@@ -50,6 +50,7 @@ class Stream:
     on_landed: Callable[[int, bytes], None] = lambda sequence, payload: None
     random: Random = field(init=False)
     consumers: dict[int, Consumer] = field(default_factory=dict[int, "Consumer"])
+    _landed: asyncio.Event = field(default_factory=asyncio.Event)
     _made: int = 0
     _free_at: float = 0.0
     _life: int = 0
@@ -88,10 +89,16 @@ class Stream:
         else:
             self.payloads.append(payload)
             self.on_landed(len(self.payloads), payload)
+            self._landed.set()
+            self._landed = asyncio.Event()
             for consumer in list(self.consumers.values()):
                 consumer.deliver()
             if self.random.random() >= self.disk.answer_lost:
                 answer(PubAck(stream=names.stream(REALM), seq=len(self.payloads)))
+
+    async def landing(self) -> None:
+        """Wait until a commit lands."""
+        await self._landed.wait()
 
     def restart(self) -> None:
         """The server was killed: what was not written yet is lost, and so are its consumers."""
@@ -304,8 +311,7 @@ def _api_error(code: int, what: str) -> nats.js.errors.APIError:
     return nats.js.errors.APIError(code=400, err_code=code, description=what)
 
 
-def describe(payload: bytes) -> str:
+def describe(read: Commit) -> str:
     """A commit in few words, for the trace."""
-    commit = decode(payload)
-    kinds = " ".join(type(event).__name__ for event in commit.events)
-    return f"epoch {commit.epoch} {commit.time} {kinds}"
+    kinds = " ".join(type(event).__name__ for event in read.events)
+    return f"epoch {read.epoch} {read.time} {kinds}"
