@@ -10,7 +10,7 @@ STAMP  := $(VENV)/.installed
 DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc
 
-.PHONY: help demo test check bench format clean debian
+.PHONY: help demo test simulate check bench format clean debian
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -33,6 +33,9 @@ demo: $(STAMP) debian ## Start everything and show the main job
 
 test: $(STAMP) debian ## Run all tests, on real servers and real plugins
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+simulate: $(STAMP) ## Run the simulator on SEEDS=<how many>, or tell one run with SEED=<which>
+	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),$(or $(SEEDS),1000))
 
 check: $(STAMP) ## Format, lint, types, import layers, purity of the core
 	$(BIN)/ruff format --check .

@@ -17,6 +17,7 @@ from ipledger.cni.errors import CniError, Code
 from ipledger.cni.outbox import Outbox, StoreError
 from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
+from ipledger.engine.answers import Allocated
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.commands import Allocate, Release
 from ipledger.engine.queries import AllocationsWhere
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 _ADD_TIMEOUT_S = 60.0
 _DEL_TIMEOUT_S = 2.0
 _REMEMBERED_MAX = 4096
+_FENCE_S = FENCE_MICROS / 1e6
 
 Attachment: TypeAlias = tuple[str, str]
 
@@ -48,8 +50,8 @@ class _Recent:
         if len(self._at) > _REMEMBERED_MAX:
             self._at.popitem(last=False)
 
-    def pop(self, attachment: Attachment) -> bool:
-        return self._at.pop(attachment, None) is not None
+    def remove(self, attachment: Attachment) -> None:
+        self._at.pop(attachment, None)
 
     def within(self, attachment: Attachment, seconds: float) -> bool:
         at = self._at.get(attachment)
@@ -66,6 +68,9 @@ class CniHandler:
     add_timeout_s: float = _ADD_TIMEOUT_S
     _refused: _Recent = field(default_factory=_Recent, init=False)
     _ended: _Recent = field(default_factory=_Recent, init=False)
+    _adding: dict[Attachment, list[asyncio.Task[Allocated]]] = field(
+        default_factory=dict[Attachment, "list[asyncio.Task[Allocated]]"], init=False
+    )
 
     async def handle(self, request: CniRequest, asked: int) -> bytes:
         """Carry out a call asked at `asked` (microseconds, Unix). Raises `CniError`."""
@@ -79,17 +84,34 @@ class CniHandler:
 
     async def _add(self, request: CniRequest, asked: int) -> bytes:
         attachment = (request.sandbox, request.interface)
-        if self._ended.within(attachment, FENCE_MICROS / 1e6):
-            message = f"sandbox {request.sandbox} interface {request.interface} was deleted"
-            raise CniError.of_refusal(Refusal(Reason.ATTACHMENT_ENDED, message))
+        self._check_not_ended(attachment)
+        self._refused.remove(attachment)
+        command = self._allocate(request, asked)
+        asking = asyncio.create_task(self.client.allocate(command, self.add_timeout_s))
+        self._adding.setdefault(attachment, []).append(asking)
         try:
-            answer = await self.client.allocate(self._allocate(request, asked), self.add_timeout_s)
+            answer = await asking
+        except asyncio.CancelledError:
+            self._check_not_ended(attachment)
+            raise
         except RefusedError as error:
             self._refused.add(attachment)
             raise CniError.of_refusal(error.refusal) from error
         except EngineUnavailableError as error:
             raise _try_again(error) from error
+        finally:
+            self._no_longer_adding(attachment, asking)
         return encode_result(request.config.cni_version, answer.allocation)
+
+    def _check_not_ended(self, attachment: Attachment) -> None:
+        if self._ended.within(attachment, _FENCE_S):
+            message = f"sandbox {attachment[0]} interface {attachment[1]} was deleted"
+            raise CniError.of_refusal(Refusal(Reason.ATTACHMENT_ENDED, message))
+
+    def _no_longer_adding(self, attachment: Attachment, asking: asyncio.Task[Allocated]) -> None:
+        self._adding[attachment].remove(asking)
+        if not self._adding[attachment]:
+            del self._adding[attachment]
 
     def _allocate(self, request: CniRequest, asked: int) -> Allocate:
         ipam, inputs = request.config.ipam, request.inputs
@@ -117,16 +139,14 @@ class CniHandler:
 
     async def _delete(self, request: CniRequest) -> bytes:
         attachment = (request.sandbox, request.interface)
-        # An ADD that was answered with a refusal is not on its way any more, so its DEL (one
-        # for each of kubelet's retries) need not be recorded in the log to fence it off.
-        answered = self._refused.pop(attachment)
-        if answered:
-            self._ended.add(attachment)
+        was_adding = self._end(attachment)
         release = Release(
             sandbox=request.sandbox,
             interface=request.interface,
             node=self.node,
-            fence=not answered and not self._ended.within(attachment, FENCE_MICROS / 1e6),
+            # An ADD that was answered with a refusal is not on its way any more, so its DEL (one
+            # for each of kubelet's retries) need not be recorded in the log to fence it off.
+            fence=was_adding or not self._refused.within(attachment, _FENCE_S),
             traceparent=request.traceparent,
         )
         try:
@@ -137,6 +157,18 @@ class CniHandler:
             _log.warning("release of sandbox %s is kept for later: %s", request.sandbox, error)
             await self._keep(release)
         return b""
+
+    def _end(self, attachment: Attachment) -> bool:
+        """No ADD of this attachment is tried from here on. Returns whether one was.
+
+        The runtime has killed the plugin that asked for it. Where the DEL ends up in the outbox,
+        the next pod of the same place may come before it is sent.
+        """
+        self._ended.add(attachment)
+        adding = self._adding.get(attachment, ())
+        for asking in adding:
+            asking.cancel()
+        return bool(adding)
 
     async def _keep(self, release: Release) -> None:
         try:

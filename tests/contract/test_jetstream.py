@@ -344,3 +344,78 @@ async def followed(nc: NatsClient, realm: str) -> tuple[JetStreamLog, AsyncGener
         await log.append(b"x", after=number)
         await anext(follower)
     return log, follower
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["swallowed", "connection cut"])
+async def test_an_entry_lost_on_its_way_to_a_follower_is_read_again(
+    nats_server: EmbeddedServer,
+    nc: NatsClient,
+    realm: str,
+    quick_retries: None,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: bool,
+) -> None:
+    monkeypatch.setattr("ipledger.events.jetstream_reader._FETCH_TIMEOUT_S", 0.5)
+    writer = await JetStreamLog.create(nc, realm)
+    await writer.append(b"one", after=0)
+    async with (
+        proxy_to(nats_server.url) as proxy,
+        patient_client(proxy.url) as client,
+        asyncio.timeout(60),
+    ):
+        log = await JetStreamLog.open(client, realm)
+        follower = cast("AsyncGenerator[Entry]", log.follow(0))
+        assert await anext(follower) == Entry(1, b"one")
+        proxy.lose_answer(b"entry two", cut=cut)
+        following = asyncio.ensure_future(anext(follower))
+        await writer.append(b"entry two", after=1)
+        await proxy.lost.wait()
+        await writer.append(b"three", after=2)
+        assert await following == Entry(2, b"entry two")
+        assert await anext(follower) == Entry(3, b"three")
+        await follower.aclose()
+
+
+@pytest.mark.parametrize("cut", [False, True], ids=["swallowed", "connection cut"])
+async def test_the_last_entry_lost_on_its_way_to_a_follower_is_read_again(
+    nats_server: EmbeddedServer,
+    nc: NatsClient,
+    realm: str,
+    quick_retries: None,
+    monkeypatch: pytest.MonkeyPatch,
+    cut: bool,
+) -> None:
+    monkeypatch.setattr("ipledger.events.jetstream_reader._FETCH_TIMEOUT_S", 0.5)
+    writer = await JetStreamLog.create(nc, realm)
+    await writer.append(b"one", after=0)
+    async with (
+        proxy_to(nats_server.url) as proxy,
+        patient_client(proxy.url) as client,
+        asyncio.timeout(60),
+    ):
+        log = await JetStreamLog.open(client, realm)
+        follower = cast("AsyncGenerator[Entry]", log.follow(0))
+        assert await anext(follower) == Entry(1, b"one")
+        proxy.lose_answer(b"the last entry", cut=cut)
+        following = asyncio.ensure_future(anext(follower))
+        await writer.append(b"the last entry", after=1)
+        assert await following == Entry(2, b"the last entry")
+        assert proxy.lost.is_set()
+        await follower.aclose()
+
+
+async def test_a_follower_to_whom_nothing_comes_asks_nothing_anew(
+    nc: NatsClient, realm: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("ipledger.events.jetstream_reader._FETCH_TIMEOUT_S", 0.2)
+    log = await JetStreamLog.create(nc, realm)
+    for n in range(3):
+        await log.append(b"old", after=n)
+    follower = cast("AsyncGenerator[Entry]", log.follow(2))
+    assert await anext(follower) == Entry(3, b"old")
+    following = asyncio.ensure_future(anext(follower))
+    await asyncio.wait((following,), timeout=1.0)  # several rounds of silence
+    await log.append(b"new", after=3)
+    assert await following == Entry(4, b"new")
+    await follower.aclose()
+    assert "interrupted" not in caplog.text

@@ -14,7 +14,6 @@ from support.load import Load, running
 from support.program import until
 from support.replicas import Replicas, replicas
 
-from ipledger.cli.role_engine import reach_log
 from ipledger.events import names
 from ipledger.events.facts import PoolSpec
 from ipledger.events.jetstream import JetStreamLog
@@ -95,8 +94,7 @@ async def test_an_append_that_is_refused_because_of_itself_is_no_conflict(
 ) -> None:
     """The stream's leader counts a message once it is proposed, before a majority has it."""
     nc = await nats.connect(servers.url.split(","))
-    log = await reach_log(nc, realm, 3, asyncio.Event())
-    assert log is not None
+    log = await JetStreamLog.create(nc, realm, 3)
     assert await log.append(b"one", after=0) == Appended(1)
     info = await log.js.stream_info(names.stream(realm))
     assert info.cluster is not None

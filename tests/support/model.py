@@ -7,6 +7,7 @@ texts, facts are a dict that is copied at each event. What it cannot follow is a
 
 from __future__ import annotations
 
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import combinations
 from types import MappingProxyType
@@ -378,6 +379,7 @@ def _set(facts: MappingProxyType[K, V], key: K, value: V) -> MappingProxyType[K,
     return MappingProxyType({**facts, key: value})
 
 
+@lru_cache(maxsize=4096)
 def _ends(text: str) -> tuple[Ip, Ip]:
     first, _, last = text.partition("-")
     return ip_address(first), ip_address(last or first)

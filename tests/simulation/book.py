@@ -1,0 +1,112 @@
+"""What the runtimes were told and what they said: the truth that the log is held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, TypeAlias
+
+from ipledger.events.facts import Owner, Pod
+from ipledger.events.types import (
+    AddressesAllocated,
+    AddressesHeld,
+    AddressesReleased,
+    AllocationRebound,
+    AnyEvent,
+)
+from simulation.world import World
+
+Attachment: TypeAlias = tuple[str, str]
+Identity: TypeAlias = tuple[str, str]
+
+
+@dataclass(eq=False, slots=True)
+class SimulatedPod:
+    """A pod on its node. `pools4` and `pools6` are what its network configuration names."""
+
+    pod: Pod
+    node: str
+    owner: Owner | None = None
+    interfaces: tuple[str, ...] = ("eth0",)
+    pools4: tuple[str, ...] = ()
+    pools6: tuple[str, ...] = ()
+    is_wanted: bool = True
+
+
+class Told(NamedTuple):
+    """An interface of a pod uses these addresses."""
+
+    sandbox: str
+    addresses: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Book:
+    """Kept by all runtimes together. An address is used from an ADD's answer to its first DEL."""
+
+    world: World
+    live: list[SimulatedPod] = field(default_factory=list[SimulatedPod])
+    told: dict[Identity, Told] = field(default_factory=dict[Identity, Told])
+    users: dict[str, Identity] = field(default_factory=dict[str, Identity])
+    sandboxes: dict[str, str] = field(default_factory=dict[str, str])
+    """The last sandbox of each allocation, by the log."""
+    interfaces: dict[str, str] = field(default_factory=dict[str, str])
+    deleted: dict[Attachment, bool] = field(default_factory=dict[Attachment, bool])
+    """Attachments for which a DEL was sent, and whether one was answered with success."""
+
+    def added(self, pod: Pod, interface: str, sandbox: str, addresses: tuple[str, ...]) -> None:
+        """An ADD has succeeded: the addresses are used from here on, and by nobody else."""
+        identity = (pod.uid, interface)
+        self.world.expect(addresses, f"the ADD of {sandbox} succeeded without an address")
+        before = self.told.get(identity)
+        if before is not None:
+            for address in before.addresses:
+                self.users.pop(address, None)
+        for address in addresses:
+            ip = address.partition("/")[0]
+            user = self.users.setdefault(ip, identity)
+            self.world.expect(
+                user == identity, f"invariant 1: {ip} was told to {user} and to {identity}"
+            )
+        self.told[identity] = Told(sandbox, tuple(a.partition("/")[0] for a in addresses))
+
+    def landed(self, event: AnyEvent) -> None:
+        """An event is durable: it takes no address away from a sandbox that uses it."""
+        match event:
+            case AddressesAllocated():
+                self.sandboxes[event.allocation] = event.sandbox
+                self.interfaces[event.allocation] = event.interface
+            case AllocationRebound():
+                self._must_not_be_used(self.sandboxes.get(event.allocation, ""), event)
+                self.sandboxes[event.allocation] = event.sandbox
+            case AddressesHeld() | AddressesReleased():
+                self._must_not_be_used(event.sandbox, event)
+            case _:
+                pass
+
+    def _must_not_be_used(self, sandbox: str, event: AnyEvent) -> None:
+        interface = self.interfaces.get(getattr(event, "allocation", ""), "")
+        is_used = any(
+            told.sandbox == sandbox and interface in ("", of) for (_, of), told in self.told.items()
+        )
+        self.world.expect(not is_used, f"invariant 7: {sandbox} is in use, but {event}")
+
+    def stopped(self, pod: Pod, interface: str, sandbox: str) -> None:
+        """A sandbox is over: it does not use anything any more."""
+        told = self.told.get((pod.uid, interface))
+        if told is not None and told.sandbox == sandbox:
+            del self.told[pod.uid, interface]
+            for address in told.addresses:
+                self.users.pop(address, None)
+
+    def deleting(self, pod: Pod, interface: str, sandbox: str) -> None:
+        """A DEL is sent."""
+        self.deleted.setdefault((sandbox, interface), False)
+        self.stopped(pod, interface, sandbox)
+
+    def has_deleted(self, interface: str, sandbox: str) -> None:
+        """A DEL has succeeded."""
+        self.deleted[sandbox, interface] = True
+
+    def is_deleted(self, attachment: Attachment) -> bool:
+        """Whether a DEL for an attachment has succeeded."""
+        return self.deleted.get(attachment, False)

@@ -1,0 +1,434 @@
+"""Deliberate mistakes, each of which the simulator has to find: a test of the tests.
+
+A mistake is a small change to the real code, in force within its context. `breaks` says which
+invariant of DESIGN section 12 it breaks, or which rule of the protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, TypeAlias
+from unittest import mock
+
+import nats.errors
+from nats.js.api import Header
+
+from ipledger.cni import handler, outbox
+from ipledger.engine import allocate, commit_loop, decide, engine, heartbeats, pools, replica
+from ipledger.engine.answers import Released
+from ipledger.engine.client import EngineClient
+from ipledger.engine.commands import Allocate, Release, ReleaseAllocation
+from ipledger.engine.refusals import Refusal
+from ipledger.engine.release import release
+from ipledger.engine.selection import select
+from ipledger.events import commit, jetstream
+from ipledger.events.clock import parse_time
+from ipledger.events.log import Appended, Conflict, Entry, LogUnavailableError
+from ipledger.events.position import START, Position
+from ipledger.events.types import AddressesReleased, AnyEvent
+from ipledger.projections import fence, fold, pool
+from ipledger.projections.allocations import Allocation, Identity
+from ipledger.projections.ranges import Intervals, parse_ranges
+from ipledger.projections.state import Moment, State, evolve
+from simulation.stream import JetStream
+
+_Patch: TypeAlias = contextlib.AbstractContextManager[object]
+Mistake: TypeAlias = Callable[[], _Patch]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """A mistake by name."""
+
+    name: str
+    breaks: str
+    make: Mistake
+
+
+ALL: list[Mutation] = []
+
+
+def _mutation(breaks: str) -> Callable[[Mistake], Mistake]:
+    def note(make: Mistake) -> Mistake:
+        ALL.append(Mutation(make.__name__.replace("_", "-"), breaks, make))
+        return make
+
+    return note
+
+
+@_mutation("invariant 1")
+def an_address_is_given_twice() -> _Patch:
+    """The pool forgets now and then who holds what, and nothing asserts that it does not."""
+
+    def choose(self: pool.Pool, identity: Identity) -> int | None:
+        return self.usable[0][0] if self.usable else None
+
+    def take(self: pool.Pool, address: int, allocation: Allocation) -> None:
+        self.taken[address] = allocation
+
+    def give_back(self: pool.Pool, address: int, identity: Identity) -> None:
+        self.taken.pop(address, None)
+
+    return mock.patch.multiple(pool.Pool, choose=choose, take=take, give_back=give_back)
+
+
+@_mutation("invariant 1")
+def a_reserved_address_is_given() -> _Patch:
+    """Pools do not know of reservations."""
+    return mock.patch.object(pool, "common", return_value=())
+
+
+@_mutation("invariant 2")
+def an_excluded_address_is_given() -> _Patch:
+    """A pool has the addresses that it excludes."""
+
+    def usable(spec: Any) -> Intervals:
+        return tuple(parse_ranges(spec.ips, spec.ip_version))
+
+    return mock.patch.object(pool, "usable", usable)
+
+
+@_mutation("invariant 3")
+def a_pool_change_drops_a_held_address() -> _Patch:
+    """A change of a pool is not held against what it holds."""
+    return mock.patch.object(pools, "_removes_held", return_value=None)
+
+
+@_mutation("invariant 4")
+def an_answer_comes_before_the_append() -> _Patch:
+    """Whoever asks is answered while the commit is on its way."""
+
+    async def serve(self: Any, batch: Any) -> None:
+        for reply, answer in batch.answers:
+            await reply(answer)
+        if batch.events:
+            await self._commit(batch)
+
+    return mock.patch.object(commit_loop.CommitLoop, "_serve", serve)
+
+
+@_mutation("invariant 4")
+def a_lost_answer_is_taken_for_success() -> _Patch:
+    """An append that was not answered is thought to have landed."""
+    append = jetstream.JetStreamLog.append
+
+    async def hasty(
+        self: jetstream.JetStreamLog, payload: bytes, *, after: int, traceparent: str = ""
+    ) -> Appended | Conflict:
+        try:
+            async with asyncio.timeout(0.4):
+                return await append(self, payload, after=after, traceparent=traceparent)
+        except TimeoutError:
+            return Appended(after + 1)
+
+    return mock.patch.object(jetstream.JetStreamLog, "append", hasty)
+
+
+@_mutation("invariant 4")
+def a_conflict_is_taken_for_success() -> _Patch:
+    """An engine that is refused goes on as if it were not."""
+    append = jetstream.JetStreamLog.append
+
+    async def stubborn(
+        self: jetstream.JetStreamLog, payload: bytes, *, after: int, traceparent: str = ""
+    ) -> Appended | Conflict:
+        await append(self, payload, after=after, traceparent=traceparent)
+        return Appended(after + 1)
+
+    return mock.patch.object(jetstream.JetStreamLog, "append", stubborn)
+
+
+@_mutation("invariant 5")
+def the_leader_evolves_by_its_own_clock() -> _Patch:
+    """The time in the leader's state is not the commit's."""
+
+    def by_clock(state: State, event: AnyEvent, at: Moment) -> None:
+        evolve(state, event, Moment(at.sequence, at.index, at.time + 1))
+
+    return mock.patch.object(commit_loop, "evolve", by_clock)
+
+
+@_mutation("invariant 5")
+def a_speculative_state_is_kept() -> _Patch:
+    """An engine whose append was refused goes on from what it had decided."""
+    return mock.patch.object(replica.Replica, "is_speculative", False)
+
+
+@_mutation("invariant 6")
+def times_go_back() -> _Patch:
+    """A commit has the time of its engine's clock, whatever the one before has."""
+
+    def now(self: Any) -> int:
+        return int(self._clock())
+
+    return mock.patch.object(commit_loop.CommitLoop, "_now", now)
+
+
+@_mutation("invariant 6")
+def the_hash_chain_is_not_checked() -> _Patch:
+    """A replica takes in whatever has the right sequence."""
+
+    def check(self: fold.Fold, entry: Entry) -> tuple[commit.Commit, int]:
+        read = commit.decode(entry.payload)
+        return read, parse_time(read.time)
+
+    return mock.patch.object(fold.Fold, "_check", check)
+
+
+@_mutation("invariant 6")
+def a_commit_names_the_hash_before_the_last() -> _Patch:
+    """The leader does not move its head's hash on."""
+
+    async def commit_batch(self: Any, batch: Any) -> None:
+        head = self._fold
+        payload = commit.encode(head.state.epoch, batch.time, head.hash, batch.events)
+        head.advance(await self._append(payload), head.hash, batch.time)
+
+    return mock.patch.object(commit_loop.CommitLoop, "_commit", commit_batch)
+
+
+@_mutation("invariant 7")
+def a_stale_release_frees_a_live_address() -> _Patch:
+    """A collector's release is not held against the sandbox that it names."""
+    free = decide._TIMELESS[ReleaseAllocation]  # pyright: ignore[reportPrivateUsage]
+
+    def careless(state: State, command: ReleaseAllocation) -> Any:
+        return free(state, ReleaseAllocation(allocation=command.allocation))
+
+    return mock.patch.dict(decide._TIMELESS, {ReleaseAllocation: careless})  # pyright: ignore[reportPrivateUsage]
+
+
+@_mutation("invariant 7")
+def a_release_is_recorded_twice() -> _Patch:
+    """A DEL frees once more what it has freed."""
+
+    def twice(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
+        events = release(state, command, now)
+        return events * 2 if isinstance(events and events[0], AddressesReleased) else events
+
+    return mock.patch.object(decide, "release", twice)
+
+
+@_mutation("invariant 7")
+def a_late_del_frees_the_next_sandbox() -> _Patch:
+    """A DEL frees what the pod of its sandbox has now, whichever sandbox that is in."""
+    pods: dict[str, str] = {}
+    place = allocate.allocate
+
+    def learning(state: State, command: Allocate, now: int) -> Any:
+        pods[command.sandbox] = command.pod.uid
+        return place(state, command, now)
+
+    def by_pod(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
+        held = state.allocations.of((pods.get(command.sandbox, ""), command.interface))
+        if held is None or not held.sandbox:
+            return release(state, command, now)
+        return (AddressesReleased(allocation=held.id, sandbox=held.sandbox, reason="cni-del"),)
+
+    return mock.patch.multiple(decide, allocate=learning, release=by_pod)
+
+
+@_mutation("invariant 8")
+def a_new_sandbox_is_a_new_allocation() -> _Patch:
+    """A pod's next sandbox does not get what the pod has."""
+    again = allocate._again  # pyright: ignore[reportPrivateUsage]
+
+    def anew(held: Allocation, command: Allocate) -> Any:
+        if held.sandbox == command.sandbox:
+            return again(held, command)
+        state = states[-1]
+        selected = select(state, command, None)
+        if isinstance(selected, Refusal):
+            return selected
+        return allocate._new(state, command, selected, 0)  # pyright: ignore[reportPrivateUsage]
+
+    states: list[State] = []
+    decided = allocate.allocate
+
+    def noting(state: State, command: Allocate, now: int) -> Any:
+        states[:] = [state]
+        return decided(state, command, now)
+
+    return _all(
+        mock.patch.object(allocate, "_again", anew), mock.patch.object(decide, "allocate", noting)
+    )
+
+
+@_mutation("invariant 9")
+def deciding_depends_on_how_often_it_is_done() -> _Patch:
+    """The choice of an address is drawn, not decided."""
+    choose, drawn = pool.Pool.choose, count()
+
+    def draw(self: pool.Pool, identity: Identity) -> int | None:
+        fresh = self._fresh  # pyright: ignore[reportPrivateUsage]
+        return fresh[-1][1] if fresh and next(drawn) % 2 else choose(self, identity)
+
+    return mock.patch.object(pool.Pool, "choose", draw)
+
+
+@_mutation("fencing (idea 4)")
+def an_append_is_not_fenced() -> _Patch:
+    """A commit does not say which one it follows."""
+    publish = JetStream.publish
+
+    async def unfenced(self: JetStream, *args: Any, **kwargs: Any) -> Any:
+        kwargs["headers"].pop(Header.EXPECTED_LAST_SEQUENCE.value)
+        return await publish(self, *args, **kwargs)
+
+    return mock.patch.object(JetStream, "publish", unfenced)
+
+
+@_mutation("ADR 20")
+def an_answer_that_wrote_nothing_is_not_confirmed() -> _Patch:
+    """An engine that slept through its own end tells of a state that is over."""
+
+    async def confirm(self: commit_loop.CommitLoop) -> None:
+        pass
+
+    return mock.patch.object(commit_loop.CommitLoop, "_confirm", confirm)
+
+
+@_mutation("ADR 1")
+def the_fence_is_dropped() -> _Patch:
+    """An ADD that comes behind its DEL is served."""
+    return mock.patch.object(fence.EndedAttachments, "ended_at", return_value=None)
+
+
+@_mutation("DESIGN section 7")
+def a_del_leaves_its_add_going_on() -> _Patch:
+    """The agent does not remember the DELs it was given."""
+    return mock.patch.object(handler.CniHandler, "_end", return_value=True)
+
+
+@_mutation("DESIGN section 7")
+def a_del_is_kept_nowhere() -> _Patch:
+    """The agent says that it has a release in its outbox, and has not."""
+
+    async def keep(self: handler.CniHandler, release: Release) -> None:
+        pass
+
+    return mock.patch.object(handler.CniHandler, "_keep", keep)
+
+
+@_mutation("DESIGN section 7")
+def a_release_leaves_the_outbox_before_it_is_answered() -> _Patch:
+    """What is being sent is struck off already."""
+
+    async def send(self: outbox.Outbox, client: EngineClient) -> None:
+        while True:
+            self._stored.clear()  # pyright: ignore[reportPrivateUsage]
+            with contextlib.suppress(outbox.StoreError):
+                for stored in await self.store.pending():
+                    await self.store.delete(stored.id)
+                    await self._send_one(client, stored.release)  # pyright: ignore[reportPrivateUsage]
+            await self._stored.wait()  # pyright: ignore[reportPrivateUsage]
+
+    return mock.patch.object(outbox.Outbox, "send", send)
+
+
+@_mutation("DESIGN section 7")
+def a_release_that_nobody_answers_is_dropped() -> _Patch:
+    """The outbox tries once."""
+    send_one = outbox.Outbox._send_one  # pyright: ignore[reportPrivateUsage]
+
+    async def once(self: outbox.Outbox, client: EngineClient, release: Release) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await send_one(self, client, release)
+
+    return mock.patch.object(outbox.Outbox, "_send_one", once)
+
+
+@_mutation("the client's promise")
+def no_answer_is_taken_for_a_release() -> _Patch:
+    """A client whom nobody answers thinks that it was done."""
+    request = EngineClient.release
+
+    async def hopeful(
+        self: EngineClient, command: Release, timeout_s: float | None = None
+    ) -> Released:
+        try:
+            return await request(self, command, timeout_s)
+        except Exception:
+            return Released("0.0")
+
+    return mock.patch.object(EngineClient, "release", hopeful)
+
+
+@_mutation("DESIGN section 2, idea 6")
+def a_client_forgets_what_it_was_told() -> _Patch:
+    """Its next question may be answered from before its last answer."""
+
+    def forget(self: EngineClient, answer: object) -> None:
+        pass
+
+    return mock.patch.object(EngineClient, "_remember", forget)
+
+
+@_mutation("DESIGN section 2, idea 6")
+def a_standby_answers_from_before_the_position_asked_for() -> _Patch:
+    """A read is answered at once, whatever the asker knows."""
+    look = engine.Engine.look
+
+    async def at_once(self: engine.Engine, work: Any, at_least: Position, reply: Any) -> None:
+        await look(self, work, START, reply)
+
+    return mock.patch.object(engine.Engine, "look", at_once)
+
+
+@_mutation("progress")
+def nobody_misses_the_leader() -> _Patch:
+    """A standby waits for ever."""
+    silence = heartbeats.Heartbeats.silence
+
+    async def deaf(self: heartbeats.Heartbeats) -> None:
+        await silence(self)
+        if self.epoch:
+            await asyncio.get_running_loop().create_future()
+
+    return mock.patch.object(heartbeats.Heartbeats, "silence", deaf)
+
+
+@_mutation("progress")
+def a_leader_never_gives_way() -> _Patch:
+    """A leader that is overtaken and idle does not notice."""
+
+    async def overtaken(self: heartbeats.Heartbeats, epoch: int) -> None:
+        await asyncio.get_running_loop().create_future()
+
+    return mock.patch.object(heartbeats.Heartbeats, "overtaken", overtaken)
+
+
+@_mutation("progress")
+def a_lost_entry_is_a_broken_log() -> _Patch:
+    """What was lost on its way to a follower is taken for missing."""
+
+    async def missing(self: jetstream.JetStreamLog, sequence: int) -> None:
+        pass
+
+    return mock.patch.object(jetstream.JetStreamLog, "_check_missing", missing)
+
+
+@_mutation("progress")
+def the_last_lost_entry_is_not_missed() -> _Patch:
+    """A follower that hears nothing only looks whether its consumer is alive."""
+
+    async def look(self: Any, subscription: Any, after: int, *, patient: bool) -> None:
+        try:
+            await subscription.consumer_info()
+        except nats.errors.Error as error:
+            raise LogUnavailableError(str(error)) from error
+
+    return mock.patch.object(jetstream.JetStreamLog, "_check_silence", look)
+
+
+@contextlib.contextmanager
+def _all(*patches: _Patch) -> Generator[None]:
+    with contextlib.ExitStack() as stack:
+        for patch in patches:
+            stack.enter_context(patch)
+        yield

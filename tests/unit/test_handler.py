@@ -1,0 +1,80 @@
+"""What the agent alone can know: which calls of its runtime have overtaken which."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from multidict import CIMultiDict
+from support.memory_bus import MemoryBus
+from support.memory_store import MemoryStore
+from support.realm import REALM, Realm, realm
+from support.virtual_time import in_virtual_time
+
+from ipledger.cni.errors import CniError
+from ipledger.cni.handler import CniHandler
+from ipledger.cni.outbox import Outbox
+from ipledger.cni.request import CniRequest, parse
+from ipledger.engine.client import EngineClient
+from ipledger.engine.commands import ApplyPool
+from ipledger.events import commit
+from ipledger.events.facts import PoolSpec
+from ipledger.events.types import AnyEvent
+
+POOL = PoolSpec("pool", 0, "10.0.0.0/24", ips=("10.0.0.1-10.0.0.9",), default=True)
+
+
+def call(command: str, sandbox: str) -> CniRequest:
+    headers = {
+        "Cni-Command": command,
+        "CNI-CONTAINERID": sandbox,
+        "CNI-IFNAME": "eth0",
+        "CNI-NETNS": "/n",
+    }
+    return parse(CIMultiDict(headers), b'{"cniVersion":"1.0.0","name":"net"}')
+
+
+def agent(r: Realm) -> CniHandler:
+    client = EngineClient(MemoryBus(r.net), REALM)
+    return CniHandler(client, Outbox(MemoryStore(), "n1"), "n1", add_timeout_s=60.0)
+
+
+def events(r: Realm) -> list[AnyEvent]:
+    return [event for payload in r.log.payloads for event in commit.decode(payload).events]
+
+
+@in_virtual_time
+async def test_a_del_ends_an_add_that_is_still_being_tried() -> None:
+    async with realm() as r:
+        handler = agent(r)
+        adding = asyncio.create_task(handler.handle(call("ADD", "s1"), 0))
+        await asyncio.sleep(5)
+        assert await handler.handle(call("DEL", "s1"), 0) == b""
+        with pytest.raises(CniError, match="s1 interface eth0 was deleted") as told:
+            await adding
+        assert told.value.code == 104
+        await r.leader("engine")
+        await r.client().apply(ApplyPool(pool=POOL))
+        await asyncio.sleep(60)
+        assert "AddressesAllocated" not in [type(event).__name__ for event in events(r)]
+
+
+@in_virtual_time
+async def test_an_add_behind_its_del_is_refused_by_the_agent_itself() -> None:
+    async with realm() as r:
+        handler = agent(r)
+        await handler.handle(call("DEL", "s1"), 0)
+        with pytest.raises(CniError, match="was deleted"):
+            await handler.handle(call("ADD", "s1"), 0)
+
+
+@in_virtual_time
+async def test_a_del_of_another_sandbox_leaves_an_add_alone() -> None:
+    async with realm() as r:
+        handler = agent(r)
+        adding = asyncio.create_task(handler.handle(call("ADD", "s1"), 0))
+        await handler.handle(call("DEL", "s2"), 0)
+        await r.leader("engine")
+        await r.client().apply(ApplyPool(pool=POOL))
+        assert json.loads(await adding)["ips"] == [{"address": "10.0.0.1/24"}]
