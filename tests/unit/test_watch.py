@@ -241,9 +241,10 @@ async def test_a_resource_that_is_not_defined_yet_is_waited_for(
 async def test_a_server_that_falls_silent_is_left_and_nothing_is_missed(
     server: ApiServer, api: Api
 ) -> None:
-    async with hearing(watch(api, silence_s=0.2)) as heard:
+    pauses = Pauses(lambda: 0.5, first_s=3600)
+    async with hearing(Watch(api, PODS, random=lambda: 0.5, pauses=pauses, silence_s=0.2)) as heard:
         await heard.synced()
-        await server.until(lambda s: s.count("watch", "pods") == 2)
+        await server.until(lambda s: s.count("watch", "pods") == 3)
         pod(server, "web")
         await heard.named("web")
         assert server.count("list", "pods") == 1
@@ -328,15 +329,17 @@ async def test_an_object_that_cannot_be_read_is_named_and_not_taken_for_deleted(
             await server.until_watched()
             wrong = {"jobTemplate": {"spec": {"completions": "many"}}}
             server.change("cronjobs", "turns", "default", spec=wrong)
+            cron_job("early")
+            await heard.named("good", "turns", "early")
             await server.stop()
-            server.store.compact()
             cron_job("late")
+            cron_job("later")
             server.store.compact()
             await server.start()
             await heard.synced(2)
-            await heard.named("good", "turns", "late")
+            await heard.named("good", "turns", "early", "late", "later")
             server.delete("cronjobs", "turns", "default")
-            await heard.named("good", "late")
+            await heard.named("good", "early", "late", "later")
     assert "CronJob default/turns cannot be read" in caplog.text
     assert "completions" in caplog.text
 

@@ -32,6 +32,10 @@ class ApiUnreachableError(Exception):
     """No whole answer came: the server is away, or the connection broke or fell silent."""
 
 
+class ApiSilentError(ApiUnreachableError):
+    """Nothing came for as long as was allowed."""
+
+
 class ApiError(Exception):
     """The server answered, with an error. `status` is that of HTTP, `reason` Kubernetes' word."""
 
@@ -107,9 +111,10 @@ class Api:
     async def stream(
         self, path: str, query: Query, silence_s: float
     ) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The lines of an answer that does not end. After `silence_s` without any, it is broken.
+        """The lines of an answer that does not end.
 
-        Raises `ApiError` or `ApiUnreachableError`, also while lines are read.
+        Raises `ApiError` or `ApiUnreachableError`, also while lines are read, and
+        `ApiSilentError` after `silence_s` without anything.
         """
         limits = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=silence_s
@@ -153,6 +158,8 @@ class Api:
 def _unreachable(what: str) -> Generator[None]:
     try:
         yield
+    except aiohttp.SocketTimeoutError as error:
+        raise ApiSilentError(f"{what}: {error}") from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         told = str(error) or type(error).__name__
         raise ApiUnreachableError(f"{what}: {told}") from error

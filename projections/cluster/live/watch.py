@@ -2,8 +2,10 @@
 
 How it goes on after trouble:
 
-- The connection is lost, the server ends the watch, or it is silent longer than bookmarks come:
-  the watch begins again at the last version that was heard of. Nothing is missed.
+- The connection is lost, or the server ends the watch: it begins again at the last version that
+  was heard of. Nothing is missed.
+- Nothing is heard for a while: the same, since a connection may be dead and not know it. Bookmarks
+  come every minute, but not of a kind that did not change since the watch began.
 - That version is too old (410, as an answer or as an event), or the server cannot go on for
   another reason: everything is listed again, and the mirror computes what vanished meanwhile.
 - A list's token is too old (410): the list begins again, in one piece.
@@ -20,7 +22,12 @@ from dataclasses import dataclass
 from typing import Generic, NoReturn
 
 from ipledger.projections.cluster.kinds import Kind, O
-from ipledger.projections.cluster.live.api import Api, ApiError, ApiUnreachableError
+from ipledger.projections.cluster.live.api import (
+    Api,
+    ApiError,
+    ApiSilentError,
+    ApiUnreachableError,
+)
 from ipledger.projections.cluster.live.pages import Decoding, Page, Told
 from ipledger.projections.cluster.live.pauses import Pauses
 from ipledger.projections.cluster.mirror import Change, Mirror, Synced
@@ -29,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 _PAGE_OBJECTS = 500
 _WATCH_S = (240, 480)  # the server ends a watch after this; spread, so that not all come at once
-_SILENCE_S = 150.0  # bookmarks come every minute
+_SILENCE_S = 150.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +175,17 @@ class Watch(Generic[O]):
         }
         loop = asyncio.get_running_loop()
         began, heard = loop.time(), False
-        async with self._opened(query) as lines:
-            async for line in lines:
-                told = self._told(line)
-                for change in self._fold(told):
-                    yield change
-                self._version, heard = told.metadata.resource_version or self._version, True
-                self._pauses.reset()
+        try:
+            async with self._opened(query) as lines:
+                async for line in lines:
+                    told = self._told(line)
+                    for change in self._fold(told):
+                        yield change
+                    self._version, heard = told.metadata.resource_version or self._version, True
+                    self._pauses.reset()
+        except ApiSilentError:
+            _log.debug("%s: nothing was heard for %.0f s", self._name, self._silence_s)
+            return
         if not heard and loop.time() - began < seconds - 1:
             raise ApiUnreachableError("the watch ended before its time, and nothing was heard")
         self._pauses.reset()

@@ -295,17 +295,18 @@ class ApiServer:
     ) -> None:
         wanted = _selection(route.resource, query)
         asked = query.get("resourceVersion", "") or "0"
-        revision = int(asked)
+        revision = seen = int(asked)
         if revision == 0:
             found, _ = self.store.list(route.resource.full_name, route.namespace, wanted, 0, "")
             for one in found:
                 await _tell(response, "ADDED", one)
-            revision = self.store.revision
+            revision = seen = self.store.revision
+        start = seen
         loop = asyncio.get_running_loop()
         ends = loop.time() + float(query.get("timeoutSeconds", "1800"))
         marks, marked = self._bookmarks, query.get("allowWatchBookmarks") != "true"
         while (left_s := ends - loop.time()) > 0:
-            if revision < self.store.compacted:
+            if revision + 1 < self.store.compacted:
                 message = f"too old resource version: {revision} ({self.store.compacted})"
                 await _tell(response, "ERROR", StatusError("Expired", message).status())
                 return
@@ -314,12 +315,14 @@ class ApiServer:
                 if told is not None:
                     await _tell(response, *told)
                 revision = event.revision
+                seen = revision if event.resource == route.resource.full_name else seen
             due = not marked and left_s <= self.pretimeout_s
             if due or (marks != self._bookmarks and "allowWatchBookmarks" in query):
                 marks, marked = self._bookmarks, marked or due
-                await _tell(response, "BOOKMARK", _bookmark(route.resource, revision))
-                self.bookmarks_told += 1
-                self._tell_test()
+                if seen > start:  # a real one tells nothing of a kind that has not changed
+                    await _tell(response, "BOOKMARK", _bookmark(route.resource, seen))
+                    self.bookmarks_told += 1
+                    self._tell_test()
             if revision == self.store.revision and marks == self._bookmarks:
                 await self.store.wait(left_s if marked else max(left_s - self.pretimeout_s, 0.01))
 

@@ -87,9 +87,9 @@ class Store:
             await asyncio.wait_for(self._news.wait(), timeout_s)
 
     def compact(self) -> None:
-        """Forget all but the present, as etcd does every five minutes."""
+        """Forget all but the present and what led to it, as etcd does every five minutes."""
         self.compacted = self.revision
-        self.events = [event for event in self.events if event.revision > self.compacted]
+        self.events = [event for event in self.events if event.revision == self.compacted]
         self._kept.clear()
         self.notify()
 
