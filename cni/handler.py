@@ -17,6 +17,7 @@ import aiosqlite
 
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.outbox import Outbox
+from ipledger.cni.pod_view import PodView
 from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
@@ -56,12 +57,16 @@ class _Recent:
 
 @dataclass(slots=True)
 class CniHandler:
-    """Carries out CNI calls of one node. `add_timeout_s` is how long an ADD is tried."""
+    """Carries out CNI calls of one node. `add_timeout_s` is how long an ADD is tried.
+
+    `pods` knows what the cluster knows of a pod; without it, the network configuration says all.
+    """
 
     client: EngineClient
     outbox: Outbox
     node: str
     add_timeout_s: float = _ADD_TIMEOUT_S
+    pods: PodView | None = None
     _refused: _Recent = field(default_factory=_Recent, init=False)
     _ended: _Recent = field(default_factory=_Recent, init=False)
 
@@ -80,6 +85,7 @@ class CniHandler:
         if self._ended.within(attachment, FENCE_MICROS / 1e6):
             message = f"sandbox {request.sandbox} interface {request.interface} was deleted"
             raise CniError.of_refusal(Refusal(Reason.ATTACHMENT_ENDED, message))
+        request = await self._completed(request)
         try:
             answer = await self.client.allocate(self._allocate(request, asked), self.add_timeout_s)
         except RefusedError as error:
@@ -88,6 +94,15 @@ class CniHandler:
         except EngineUnavailableError as error:
             raise _try_again(error) from error
         return encode_result(request.config.cni_version, answer.allocation)
+
+    async def _completed(self, request: CniRequest) -> CniRequest:
+        if self.pods is None:
+            return request
+        try:
+            return await self.pods.completed(request)
+        except CniError:
+            self._refused.add((request.sandbox, request.interface))  # the engine never heard of it
+            raise
 
     def _allocate(self, request: CniRequest, asked: int) -> Allocate:
         ipam, inputs = request.config.ipam, request.inputs

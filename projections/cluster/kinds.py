@@ -11,18 +11,19 @@ from ipledger.projections.cluster.nodes import Namespace, Node
 from ipledger.projections.cluster.pods import Pod
 
 O = TypeVar("O", bound=Object)  # noqa: E741
+O_co = TypeVar("O_co", bound=Object, covariant=True)
 
 _SPIDERPOOL = "spiderpool.spidernet.io/v2beta1"
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[O]):
+class Kind(Generic[O_co]):
     """A kind of objects. `plural` is its word in paths, `shape` what is read of an object."""
 
     api_version: str
     name: str
     plural: str
-    shape: type[O]
+    shape: type[O_co]
     is_namespaced: bool = True
 
     @property

@@ -5,6 +5,7 @@ Shapes let pass what they do not know: an API server of any version may add fiel
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,14 @@ _KEPT_ANNOTATIONS = (
     "kubernetes.io/config.mirror",
 )
 """The others can be large (a whole manifest), and are of no use here."""
+
+
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
+
+
+def is_name(text: str) -> bool:
+    """Whether an object can have this name (a DNS subdomain, RFC 1123)."""
+    return _NAME.fullmatch(text) is not None and ".." not in text
 
 
 class Shape(msgspec.Struct, frozen=True, rename="camel", gc=False):

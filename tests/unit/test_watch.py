@@ -220,19 +220,10 @@ async def test_a_resource_that_is_not_defined_yet_is_waited_for(
 ) -> None:
     async with hearing(watch(api, POOLS)) as heard:
         await server.until(lambda s: s.not_found)
-        definition: dict[str, Any] = {
-            "metadata": {"name": "spiderippools.spiderpool.spidernet.io"},
-            "spec": {
-                "group": "spiderpool.spidernet.io",
-                "scope": "Cluster",
-                "names": {"plural": "spiderippools", "kind": "SpiderIPPool"},
-                "versions": [{"name": "v2beta1", "served": True, "subresources": {"status": {}}}],
-            },
-        }
-        path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-        await api.call("POST", path, definition)
+        version = "spiderpool.spidernet.io/v2beta1"
+        server.define(version, "spiderippools", "SpiderIPPool", "Cluster")
         pool = {"metadata": {"name": "blue"}, "spec": {"subnet": "10.6.0.0/16"}}
-        server.create("spiderpool.spidernet.io/v2beta1", "spiderippools", pool)
+        server.create(version, "spiderippools", pool)
         await heard.named("blue")
         [found] = heard.objects.values()
         assert bytes(found.spec) == b'{"subnet": "10.6.0.0/16"}'  # type: ignore[attr-defined]

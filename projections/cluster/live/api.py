@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from ipledger.projections.cluster.kinds import Kind, O
+from ipledger.projections.cluster.metadata import is_name
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -103,7 +104,14 @@ class Api:
             return await response.read()
 
     async def get(self, kind: Kind[O], name: str, namespace: str = "") -> O:
-        """One object. Raises `ApiError` (404 if it is not there) or `ApiUnreachableError`."""
+        """One object. Raises `ApiError` (404 if it is not there) or `ApiUnreachableError`.
+
+        Names come from references that anybody can write, and go into a path: what cannot be a
+        name is not there.
+        """
+        for given in (name, namespace):
+            if given and not is_name(given):
+                raise ApiError(404, "NotFound", f"{given!r} cannot be a name of Kubernetes")
         answer = await self.call("GET", kind.path(namespace, name))
         return decode(msgspec.json.Decoder(kind.shape), answer)
 

@@ -111,6 +111,11 @@ class Watch(Generic[O]):
             except (ApiError, ApiUnreachableError, _ListAgainError) as error:
                 await self._pause(error)
 
+    async def run(self) -> None:
+        """Keep `objects` as they are, for who does not need the changes."""
+        async for _ in self.changes():
+            pass
+
     async def _pause(self, error: Exception) -> None:
         at_least_s = error.retry_after_s if isinstance(error, ApiError) else 0
         pause_s = self._pauses.next_s(at_least_s)

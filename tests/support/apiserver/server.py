@@ -106,6 +106,20 @@ class ApiServer:
         group, _, version = api_version.rpartition("/")
         return writes.create(self.store, self._resource(group, version, plural), namespace, body)
 
+    def define(self, api_version: str, plural: str, kind: str, scope: str = "Namespaced") -> None:
+        """Define a custom resource with a status."""
+        group, _, version = api_version.rpartition("/")
+        served: Object = {"name": version, "served": True, "subresources": {"status": {}}}
+        spec: Object = {
+            "group": group,
+            "scope": scope,
+            "names": {"plural": plural, "kind": kind},
+            "versions": [served],
+        }
+        body: Object = {"metadata": {"name": f"{plural}.{group}"}, "spec": spec}
+        made = self.create("apiextensions.k8s.io/v1", "customresourcedefinitions", body)
+        self._define(made)
+
     def change(self, plural: str, name: str, namespace: str = "", **patch: Any) -> Object:
         """Merge a patch into an object, its status included."""
         resource = self._by_name(plural)
