@@ -20,6 +20,8 @@ class Code(IntEnum):
     INVALID_NETWORK_CONFIG = 7
     TRY_AGAIN_LATER = 11
     NOT_AS_IN_PREV_RESULT = 120
+    POD_NOT_ALIVE = 121
+    POD_UNKNOWN = 122
 
 
 CODE_OF: dict[Reason, int] = {

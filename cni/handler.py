@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.outbox import Outbox, StoreError
+from ipledger.cni.pod_view import PodView
 from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.answers import Allocated
@@ -60,12 +61,16 @@ class _Recent:
 
 @dataclass(slots=True)
 class CniHandler:
-    """Carries out CNI calls of one node. `add_timeout_s` is how long an ADD is tried."""
+    """Carries out CNI calls of one node. `add_timeout_s` is how long an ADD is tried.
+
+    `pods` knows what the cluster knows of a pod; without it, the network configuration says all.
+    """
 
     client: EngineClient
     outbox: Outbox
     node: str
     add_timeout_s: float = _ADD_TIMEOUT_S
+    pods: PodView | None = None
     _refused: _Recent = field(default_factory=_Recent, init=False)
     _ended: _Recent = field(default_factory=_Recent, init=False)
     _adding: dict[Attachment, list[asyncio.Task[Allocated]]] = field(
@@ -86,8 +91,7 @@ class CniHandler:
         attachment = (request.sandbox, request.interface)
         self._check_not_ended(attachment)
         self._refused.remove(attachment)
-        command = self._allocate(request, asked)
-        asking = asyncio.create_task(self.client.allocate(command, self.add_timeout_s))
+        asking = asyncio.create_task(self._ask(request, asked))
         self._adding.setdefault(attachment, []).append(asking)
         try:
             answer = await asking
@@ -103,6 +107,10 @@ class CniHandler:
             self._no_longer_adding(attachment, asking)
         return encode_result(request.config.cni_version, answer.allocation)
 
+    async def _ask(self, request: CniRequest, asked: int) -> Allocated:
+        request = await self._completed(request)
+        return await self.client.allocate(self._allocate(request, asked), self.add_timeout_s)
+
     def _check_not_ended(self, attachment: Attachment) -> None:
         if self._ended.within(attachment, _FENCE_S):
             message = f"sandbox {attachment[0]} interface {attachment[1]} was deleted"
@@ -112,6 +120,15 @@ class CniHandler:
         self._adding[attachment].remove(asking)
         if not self._adding[attachment]:
             del self._adding[attachment]
+
+    async def _completed(self, request: CniRequest) -> CniRequest:
+        if self.pods is None:
+            return request
+        try:
+            return await self.pods.completed(request)
+        except CniError:
+            self._refused.add((request.sandbox, request.interface))  # the engine never heard of it
+            raise
 
     def _allocate(self, request: CniRequest, asked: int) -> Allocate:
         ipam, inputs = request.config.ipam, request.inputs

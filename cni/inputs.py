@@ -16,8 +16,9 @@ from ipledger.cni.body import decode_body, invalid
 from ipledger.cni.multus import DEFAULT_NETWORK, NETWORKS, is_network_name, network_of
 from ipledger.engine.commands import Replicas
 from ipledger.events.facts import Owner
+from ipledger.projections.cluster.metadata import ENGINE_ANNOTATIONS
 
-_ANNOTATIONS_READ = ("ipam.spidernet.io/", "ipledger.io/", NETWORKS, DEFAULT_NETWORK)
+_ANNOTATIONS_READ = (*ENGINE_ANNOTATIONS, NETWORKS, DEFAULT_NETWORK)
 """How the annotations begin that the engine may read. Others can be large, and stay here."""
 
 
@@ -80,14 +81,14 @@ def read_inputs(body: bytes, interface: str, namespace: str) -> PodInputs:
     found = decode_body(_decoder, body)
     args = (found.args and found.args.cni) or _CniArgs()
     runtime = found.runtime_config or _RuntimeConfig()
-    annotations = _read_by_engine({**_strings(args.annotations), **(runtime.annotations or {})})
+    annotations = read_by_engine({**_strings(args.annotations), **(runtime.annotations or {})})
     return PodInputs(
         owner=args.owner,
         replicas=args.replicas,
         labels=_strings(args.labels),
         annotations=annotations,
         namespace_labels=_strings(args.namespace_labels),
-        namespace_annotations=_read_by_engine(_strings(args.namespace_annotations)),
+        namespace_annotations=read_by_engine(_strings(args.namespace_annotations)),
         node_labels=_strings(args.node_labels),
         network_name=_stated(args.network) or network_of(interface, annotations, namespace),
     )
@@ -99,7 +100,8 @@ def _strings(value: _Strings) -> dict[str, str]:
     return value or {}
 
 
-def _read_by_engine(annotations: dict[str, str]) -> dict[str, str]:
+def read_by_engine(annotations: dict[str, str]) -> dict[str, str]:
+    """Those of a pod's annotations that the engine may read."""
     return {k: v for k, v in annotations.items() if k.startswith(_ANNOTATIONS_READ)}
 
 

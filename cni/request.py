@@ -67,6 +67,11 @@ class CniRequest(msgspec.Struct, frozen=True):
     inputs: PodInputs
     traceparent: str
 
+    @property
+    def has_uid(self) -> bool:
+        """Whether the runtime told the pod's UID, or the container id stands for it."""
+        return self.pod.uid != self.sandbox
+
 
 _decoder = msgspec.json.Decoder(NetworkConfig)
 
