@@ -8,7 +8,8 @@ STAMP  := $(VENV)/.installed
 
 # Debian package -> a file it brings; only what is missing is installed.
 DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
-               iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc
+               iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
+               kubernetes-client:/usr/bin/kubectl
 
 .PHONY: help demo test check bench format clean debian
 

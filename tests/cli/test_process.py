@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from support.terminal import MANIFESTS, Cli
 
+from ipledger import __version__
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
 from ipledger.events.facts import PoolSpec
@@ -156,3 +157,16 @@ async def test_a_dry_run_that_is_too_large_for_one_request_says_so(
     assert result.stderr == (
         "error: the request is more than the 1048576 bytes that the NATS server takes\n"
     )
+
+
+async def test_kubectl_finds_the_command_as_a_plugin() -> None:
+    plugins = {**os.environ, "PATH": f"{Path(IPLEDGER).parent}:{os.environ['PATH']}"}
+    kubectl = await asyncio.create_subprocess_exec(
+        "kubectl",
+        "ipledger",
+        "--version",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=plugins,
+    )
+    assert await finish(kubectl) == (f"ipledger {__version__}\n", "", 0)
