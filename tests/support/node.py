@@ -112,6 +112,14 @@ class Node:
         self._process.kill()
         self._process.wait()
 
+    def pause(self) -> None:
+        """Stop `ipledger up` where it is, until `resume`: callers wait."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let `ipledger up` go on."""
+        os.kill(self.pid, signal.SIGCONT)
+
     def stop(self) -> int:
         """Ask `ipledger up` to end, and return its exit code."""
         assert self._process is not None
@@ -210,7 +218,7 @@ def run_cni(
     return Outcome(done.returncode, done.stdout)
 
 
-def until(found: Callable[[], T | None], timeout_s: float) -> T:
+def until(found: Callable[[], T | None], timeout_s: float, every_s: float = 0.01) -> T:
     """What `found()` returns once it is true. Fails after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -218,4 +226,4 @@ def until(found: Callable[[], T | None], timeout_s: float) -> T:
         if result:
             return result
         assert time.monotonic() < deadline, f"{found} stayed {result!r}"
-        time.sleep(0.01)
+        time.sleep(every_s)
