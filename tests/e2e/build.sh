@@ -15,7 +15,7 @@ PROGRAMS=(kube-apiserver kube-controller-manager kube-scheduler kubelet)
 # Debian package -> a file it brings; only what is missing is installed.
 RUN_PACKAGES=(etcd-server:/usr/bin/etcd etcd-client:/usr/bin/etcdctl containerd:/usr/bin/containerd
     runc:/usr/sbin/runc containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip
-    kubernetes-client:/usr/bin/kubectl)
+    kubernetes-client:/usr/bin/kubectl openssl:/usr/bin/openssl)
 BUILD_PACKAGES=(golang-1.19-go:/usr/lib/go-1.19/bin/go golang-1.19-src:/usr/share/go-1.19/src/fmt
     golang-github-modern-go-reflect2-dev:/usr/share/gocode/src/github.com/modern-go/reflect2
     golang-github-modern-go-concurrent-dev:/usr/share/gocode/src/github.com/modern-go/concurrent
@@ -29,18 +29,34 @@ install_missing() {
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing Debian packages: ${missing[*]}"
     apt-get update -q >/dev/null
-    # No service is started: the tests start their own, in their own namespaces.
-    RUNLEVEL=1 DEBIAN_FRONTEND=noninteractive \
+    without_services env DEBIAN_FRONTEND=noninteractive \
         apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# No service is started: the tests start their own, in their own namespaces.
+without_services() {
+    local policy=/usr/sbin/policy-rc.d
+    [ ! -e "$policy" ] || { "$@"; return; }
+    printf '#!/bin/sh\nexit 101\n' > "$policy"
+    chmod 755 "$policy"
+    trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+    "$@"
+    rm -f "$policy"
+    trap - EXIT
 }
 
 # The source list is the machine's own with deb-src for deb, seen by this script only.
 fetch_source() {
     [ ! -e "$WORK/source.done" ] || return 0
     say "fetching Debian's source package kubernetes"
-    local list=$WORK/deb-src.sources lists=$WORK/apt-lists
+    local list=$WORK/deb-src.list lists=$WORK/apt-lists own=/etc/apt/sources.list.d/debian.sources
     mkdir -p "$lists/partial"
-    sed 's/^Types:.*/Types: deb-src/' /etc/apt/sources.list.d/debian.sources > "$list"
+    if [ -e "$own" ]; then
+        list=$WORK/deb-src.sources
+        sed 's/^Types:.*/Types: deb-src/' "$own" > "$list"
+    else
+        sed -n 's/^deb /deb-src /p' /etc/apt/sources.list > "$list"
+    fi
     local options=(-o "Dir::Etc::sourcelist=$list" -o Dir::Etc::sourceparts=/dev/null
         -o "Dir::State::lists=$lists" -o APT::Get::List-Cleanup=0)
     apt-get "${options[@]}" update -q >/dev/null

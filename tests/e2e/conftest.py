@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.cluster.control_plane import ControlPlane
+from support.cluster.control_plane import ETCD, ControlPlane
 from support.cluster.kubectl import Kubectl
 from support.cluster.machine import Machine
 from support.cluster.report import Report
@@ -41,6 +41,7 @@ def control_plane(folder: Path) -> Iterator[ControlPlane]:
     try:
         plane.start()
         os.environ["IPLEDGER_E2E_KUBECONFIG"] = str(plane.kubeconfig)
+        os.environ["IPLEDGER_E2E_ETCD"] = ETCD
         yield plane
     finally:
         plane.stop()

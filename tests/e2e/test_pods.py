@@ -11,10 +11,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from support.cluster.kubectl import Kubectl
 from support.cluster.machine import Machine
 from support.cluster.networks import host_local
-from support.cluster.pods import POLL_S, TIMEOUT_S, addresses, deployment, wait_gone, wait_running
+from support.cluster.pods import (
+    POLL_S,
+    TIMEOUT_S,
+    addresses,
+    all_addresses,
+    deployment,
+    wait_gone,
+    wait_pods,
+    wait_running,
+    workload,
+)
 from support.cluster.report import Report
 from support.node import Node, until
 
@@ -23,6 +34,7 @@ from ipledger.events.facts import PoolSpec
 
 PODS = 50
 GOLD = PoolSpec("gold", 4, "10.71.0.0/16", ips=("10.71.1.1-10.71.1.60",))
+SIX = PoolSpec("six", 6, "fd71::/64", ips=("fd71::10-fd71::50",))
 PLAIN = PoolSpec("plain", 4, "10.72.0.0/16", ips=("10.72.1.1-10.72.1.60",), default=True)
 FROM_GOLD = json.dumps({"ipv4": ["gold"]})
 
@@ -115,6 +127,29 @@ def test_pods_get_addresses_of_the_pool_that_their_annotation_names(
     assert pool_of == {}
 
     kubectl("delete", "-n", namespace, "deployment", "--all")
+    until(lambda: ledger.allocations() == [], TIMEOUT_S, POLL_S)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("Deployment", 2), ("StatefulSet", 2), ("DaemonSet", 1), ("Job", 2)]
+)
+def test_pods_of_every_controller_get_both_families_and_give_them_back(
+    kubectl: Kubectl, machine: Machine, ledger: Node, namespace: str, kind: str, number: int
+) -> None:
+    ledger.apply(GOLD, SIX)
+    machine.set_network(ours(ledger).network)
+    both = json.dumps({"ipv4": ["gold"], "ipv6": ["six"]})
+    kubectl.apply(workload(kind, namespace, "both", number, ippool=both))
+    wait_pods(kubectl, namespace, number)
+
+    given = {
+        row.pod: [one.address.partition("/")[0] for one in row.addresses]
+        for row in ledger.allocations()
+    }
+    assert len(given) == number
+    assert all_addresses(kubectl, namespace) == given
+
+    kubectl("delete", "-n", namespace, kind, "both")
     until(lambda: ledger.allocations() == [], TIMEOUT_S, POLL_S)
 
 

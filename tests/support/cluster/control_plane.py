@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
@@ -16,9 +14,10 @@ from support.cluster.process import Daemon, run
 ADDRESS = "10.88.0.1"
 BRIDGE = "kube0"
 PORT = 6443
+ETCD = "http://127.0.0.1:2379"
+FEATURES = "--feature-gates=IPv6DualStack=true"  # on by itself from 1.21 on
 URL = f"https://{ADDRESS}:{PORT}"
 
-_ETCD = "http://127.0.0.1:2379"
 _ADMIN = "admin"
 _USERS = {
     _ADMIN: ("admin", "system:masters"),
@@ -59,7 +58,7 @@ class ControlPlane:
         run("ip", "link", "set", BRIDGE, "up")
         self._write_keys()
         etcd = self._start("etcd", self._etcd())
-        etcd.wait_for(lambda: _answers(f"{_ETCD}/health"))
+        etcd.wait_for(lambda: _answers(f"{ETCD}/health"))
         apiserver = self._start("kube-apiserver", self._apiserver())
         apiserver.wait_for(self._ready, 120)
         for user in _USERS:
@@ -91,21 +90,6 @@ class ControlPlane:
         path.write_text(json.dumps(config))
         return path
 
-    def compact(self) -> None:
-        """Forget all old versions: a watch from one of them ends with 410 Gone."""
-        etcdctl = ("etcdctl", f"--endpoints={_ETCD}")
-        environment = {**os.environ, "ETCDCTL_API": "3"}
-        status = subprocess.run(
-            [*etcdctl, "endpoint", "status", "-w", "json"],
-            env=environment,
-            capture_output=True,
-            check=True,
-        )
-        revision = json.loads(status.stdout)[0]["Status"]["header"]["revision"]
-        subprocess.run(
-            [*etcdctl, "compact", str(revision)], env=environment, capture_output=True, check=True
-        )
-
     def _start(self, name: str, flags: list[str]) -> Daemon:
         program = self.programs / name
         command = [str(program) if program.exists() else name, *flags]
@@ -130,15 +114,15 @@ class ControlPlane:
             str(self.folder / "etcd"),
             "--unsafe-no-fsync",
             "--listen-client-urls",
-            _ETCD,
+            ETCD,
             "--advertise-client-urls",
-            _ETCD,
+            ETCD,
         ]
 
     def _apiserver(self) -> list[str]:
         key = self.folder / "service-accounts.key"
         return [
-            f"--etcd-servers={_ETCD}",
+            f"--etcd-servers={ETCD}",
             f"--secure-port={PORT}",
             "--insecure-port=0",
             f"--advertise-address={ADDRESS}",
@@ -152,6 +136,7 @@ class ControlPlane:
             # Pods of the tests need no tokens, and need not wait for any.
             "--disable-admission-plugins=ServiceAccount",
             "--service-cluster-ip-range=10.96.0.0/16",
+            FEATURES,
         ]
 
     def _manager(self) -> list[str]:
@@ -160,6 +145,7 @@ class ControlPlane:
             f"--service-account-private-key-file={self.folder / 'service-accounts.key'}",
             f"--root-ca-file={self.folder / 'certs/apiserver.crt'}",
             "--use-service-account-credentials=false",
+            FEATURES,
             "--leader-elect=false",
             "--kube-api-qps=200",
             "--kube-api-burst=400",
@@ -168,6 +154,7 @@ class ControlPlane:
     def _scheduler(self) -> list[str]:
         return [
             f"--kubeconfig={self.folder / 'scheduler.kubeconfig'}",
+            FEATURES,
             "--leader-elect=false",
             "--kube-api-qps=200",
             "--kube-api-burst=400",

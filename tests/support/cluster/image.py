@@ -6,12 +6,15 @@ import gzip
 import hashlib
 import io
 import json
+import os
 import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
 NAME = "local.test/pause:1"
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _SOURCE = """
 #include <signal.h>
@@ -45,7 +48,7 @@ def _files(program: bytes) -> dict[str, bytes]:
         _add(tar, "pause", program, 0o755)
     layer = gzip.compress(plain.getvalue(), mtime=0)
     config = _json(
-        architecture="amd64",
+        architecture=_ARCHITECTURES[os.uname().machine],
         os="linux",
         config={"Entrypoint": ["/pause"]},
         rootfs={"type": "layers", "diff_ids": [_digest(plain.getvalue())]},

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.cluster import image
-from support.cluster.control_plane import ADDRESS, BRIDGE, ControlPlane
+from support.cluster.control_plane import ADDRESS, BRIDGE, FEATURES, ControlPlane
 from support.cluster.process import Daemon, run
 
 PLUGINS = Path("/usr/lib/cni")
@@ -198,6 +198,7 @@ class Machine:
             "--enforce-node-allocatable=",
             "--eviction-hard=",
             "--fail-swap-on=false",
+            FEATURES,
             "--kube-api-burst=200",
             "--kube-api-qps=100",
             "--make-iptables-util-chains=false",
