@@ -8,12 +8,13 @@ STAMP  := $(VENV)/.installed
 
 # Debian package -> a file it brings; only what is missing is installed.
 DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
-               iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc
+               iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
+               kubernetes-client:/usr/bin/kubectl
 
-.PHONY: help demo test simulate check bench format clean debian
+.PHONY: help demo test simulate e2e check bench format clean debian
 
 help: ## Show this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
+	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
@@ -36,6 +37,9 @@ test: $(STAMP) debian ## Run all tests, on real servers and real plugins
 
 simulate: $(STAMP) ## Run the simulator on SEEDS=<how many>, or tell one run with SEED=<which>
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),$(or $(SEEDS),1000))
+
+e2e: $(STAMP) debian ## Run the tests on a real cluster; the first time builds it (ten minutes)
+	tests/e2e/run.sh $(PYTEST_ARGS)
 
 check: $(STAMP) ## Format, lint, types, import layers, purity of the core
 	$(BIN)/ruff format --check .

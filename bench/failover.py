@@ -21,7 +21,7 @@ import nats
 import uvloop
 from harness import report
 from nats.aio.client import Client as NatsClient
-from support.cluster import cluster
+from support.nats_cluster import cluster
 from support.replicas import Replicas, replicas
 
 from ipledger.engine.client import EngineClient

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 from support.terminal import MANIFESTS, Cli
 
+from ipledger import __version__
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
 from ipledger.events.facts import PoolSpec
@@ -167,3 +168,16 @@ async def test_a_role_whose_url_is_none_ends_with_one_clear_line(tmp_path: Path)
 
         assert result[2] == 1
         assert result[1].splitlines()[-1] == "error: nats: invalid connect url option"
+
+
+async def test_kubectl_finds_the_command_as_a_plugin() -> None:
+    plugins = {**os.environ, "PATH": f"{Path(IPLEDGER).parent}:{os.environ['PATH']}"}
+    kubectl = await asyncio.create_subprocess_exec(
+        "kubectl",
+        "ipledger",
+        "--version",
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=plugins,
+    )
+    assert await finish(kubectl) == (f"ipledger {__version__}\n", "", 0)

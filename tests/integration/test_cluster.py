@@ -9,8 +9,8 @@ from pathlib import Path
 
 import nats
 import pytest
-from support.cluster import Cluster, cluster
 from support.load import Load, running
+from support.nats_cluster import Cluster, cluster
 from support.program import until
 from support.replicas import Replicas, replicas
 

@@ -11,8 +11,8 @@ from random import Random
 import nats
 import pytest
 from nats.aio.client import Client as NatsClient
-from support.cluster import cluster
 from support.load import Load, running
+from support.nats_cluster import cluster
 from support.node import Outcome
 from support.replicas import Replicas, replicas
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -190,6 +191,14 @@ class Node(Operator, Runtime):
     def kill(self) -> None:
         """End `ipledger up` with SIGKILL."""
         self.program.kill()
+
+    def pause(self) -> None:
+        """Stop `ipledger up` where it is, until `resume`: callers wait."""
+        self.program.send(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let `ipledger up` go on."""
+        self.program.send(signal.SIGCONT)
 
     def stop(self) -> int:
         """Ask `ipledger up` to end, and return its exit code."""

@@ -100,7 +100,7 @@ class Program:
         self._process.send_signal(number)
 
 
-def until(found: Callable[[], T | None], timeout_s: float) -> T:
+def until(found: Callable[[], T | None], timeout_s: float, every_s: float = 0.01) -> T:
     """What `found()` returns once it is true. Fails after `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -108,4 +108,4 @@ def until(found: Callable[[], T | None], timeout_s: float) -> T:
         if result:
             return result
         assert time.monotonic() < deadline, f"{found} stayed {result!r}"
-        time.sleep(0.01)
+        time.sleep(every_s)

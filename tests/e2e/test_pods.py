@@ -1,0 +1,189 @@
+"""Pods on a real machine: kubelet, containerd, the bridge plugin, our shim, and back."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.cluster.kubectl import Kubectl
+from support.cluster.machine import Machine
+from support.cluster.networks import host_local
+from support.cluster.pods import (
+    POLL_S,
+    TIMEOUT_S,
+    addresses,
+    all_addresses,
+    deployment,
+    wait_gone,
+    wait_pods,
+    wait_running,
+    workload,
+)
+from support.cluster.report import Report
+from support.node import Node
+from support.program import until
+
+from ipledger.cni.install import Network
+from ipledger.events.facts import PoolSpec
+
+PODS = 50
+GOLD = PoolSpec("gold", 4, "10.71.0.0/16", ips=("10.71.1.1-10.71.1.60",))
+SIX = PoolSpec("six", 6, "fd71::/64", ips=("fd71::10-fd71::50",))
+PLAIN = PoolSpec("plain", 4, "10.72.0.0/16", ips=("10.72.1.1-10.72.1.60",), default=True)
+FROM_GOLD = json.dumps({"ipv4": ["gold"]})
+
+
+@dataclass(frozen=True, slots=True)
+class Ipam:
+    """Who gives out the addresses: its network, and how many addresses it has given."""
+
+    name: str
+    network: bytes
+    held: Callable[[], int]
+
+
+def theirs(machine: Machine) -> Ipam:
+    count = "ls /var/lib/cni/networks/hostlocal 2>/dev/null | grep -c '^10' || true"
+    network = host_local("10.73.0.0/16")
+    return Ipam("host-local", network, lambda: int(machine.run("sh", "-c", count)))
+
+
+def ours(ledger: Node) -> Ipam:
+    network = Network("pods", "bridge", "ipledger0", ledger.socket).conflist()
+    return Ipam("ipledger", network, lambda: len(ledger.allocations()))
+
+
+def calls(ledger: Node) -> dict[str, int]:
+    """How many calls of each command succeeded."""
+    with urllib.request.urlopen(f"{ledger.http_url}/metrics", timeout=10) as answer:
+        text = answer.read().decode()
+    pattern = r'ipledger_cni_requests_total\{code="0",command="(\w+)"\} ([0-9.]+)'
+    return {command: int(float(number)) for command, number in re.findall(pattern, text)}
+
+
+def up(kubectl: Kubectl, app: dict[str, Any]) -> dict[str, str]:
+    """Bring a Deployment up; the addresses of its pods."""
+    kubectl.apply(app)
+    namespace, name = app["metadata"]["namespace"], app["metadata"]["name"]
+    wait_running(kubectl, namespace, f"deployment/{name}")
+    return addresses(kubectl, namespace)
+
+
+def down(kubectl: Kubectl, namespace: str, ipam: Ipam) -> None:
+    """Scale everything in a namespace to 0 and wait until no address is held."""
+    kubectl("scale", "-n", namespace, "deployment", "--all", "--replicas=0")
+    until(lambda: ipam.held() == 0, TIMEOUT_S, POLL_S)
+
+
+def test_fifty_pods_up_and_down_beside_host_local(
+    kubectl: Kubectl, machine: Machine, ledger: Node, namespace: str, report: Report
+) -> None:
+    ledger.apply(GOLD, PLAIN)
+    last, peer = ours(ledger), theirs(machine)
+    # The first pods of a node find cold caches: one round goes before the ones that count.
+    for ipam, replicas in ((peer, 3), (last, 3), (peer, PODS), (last, PODS)):
+        machine.set_network(ipam.network)
+        before = calls(ledger)
+        started = time.monotonic()
+        found = up(kubectl, deployment(namespace, ipam.name, replicas, ippool=FROM_GOLD))
+        running = time.monotonic()
+        down(kubectl, namespace, ipam)
+        released = time.monotonic()
+        wait_gone(kubectl, namespace)
+        assert len(set(found.values())) == replicas
+        if replicas == PODS:
+            report.add("apply to all Running", ipam.name, f"{running - started:.1f} s")
+            report.add(
+                "scale to 0 until no address is held", ipam.name, f"{released - running:.1f} s"
+            )
+
+    assert all(address.startswith("10.71.1.") for address in found.values())
+    assert {row.free for row in ledger.pools().values()} == {60}
+    made = {command: number - before[command] for command, number in calls(ledger).items()}
+    assert made["ADD"] == PODS
+    assert made["DEL"] >= PODS
+    report.add("ADD and DEL calls", last.name, f"{made['ADD']} and {made['DEL']}")
+
+
+def test_pods_get_addresses_of_the_pool_that_their_annotation_names(
+    kubectl: Kubectl, machine: Machine, ledger: Node, namespace: str
+) -> None:
+    ledger.apply(GOLD, PLAIN)
+    machine.set_network(ours(ledger).network)
+    up(kubectl, deployment(namespace, "gold", 2, ippool=FROM_GOLD))
+    held = up(kubectl, deployment(namespace, "plain", 2))
+
+    rows = [one for row in ledger.allocations() for one in row.addresses]
+    pool_of = {one.address.partition("/")[0]: one.pool for one in rows}
+    assert {pool_of[address] for address in held.values()} == {"gold", "plain"}
+    for pod, address in held.items():
+        assert pool_of.pop(address) == pod.partition("-")[0]
+    assert pool_of == {}
+
+    kubectl("delete", "-n", namespace, "deployment", "--all")
+    until(lambda: ledger.allocations() == [], TIMEOUT_S, POLL_S)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [("Deployment", 2), ("StatefulSet", 2), ("DaemonSet", 1), ("Job", 2)]
+)
+def test_pods_of_every_controller_get_both_families_and_give_them_back(
+    kubectl: Kubectl, machine: Machine, ledger: Node, namespace: str, kind: str, number: int
+) -> None:
+    ledger.apply(GOLD, SIX)
+    machine.set_network(ours(ledger).network)
+    both = json.dumps({"ipv4": ["gold"], "ipv6": ["six"]})
+    kubectl.apply(workload(kind, namespace, "both", number, ippool=both))
+    wait_pods(kubectl, namespace, number)
+
+    given = {
+        row.pod: [one.address.partition("/")[0] for one in row.addresses]
+        for row in ledger.allocations()
+    }
+    assert len(given) == number
+    assert all_addresses(kubectl, namespace) == given
+
+    kubectl("delete", "-n", namespace, kind, "both")
+    until(lambda: ledger.allocations() == [], TIMEOUT_S, POLL_S)
+
+
+def test_containerd_killed_in_mid_add_costs_no_address(
+    kubectl: Kubectl, machine: Machine, ledger: Node, namespace: str
+) -> None:
+    ledger.apply(GOLD, PLAIN)
+    machine.set_network(ours(ledger).network)
+    ledger.pause()
+    kubectl.apply(deployment(namespace, "cut", 5, ippool=FROM_GOLD))
+    until(lambda: waiting_adds(machine) >= 5, 120)
+    machine.containerd.kill()
+    ledger.resume()
+    until(lambda: waiting_adds(machine) == 0, 60)
+    machine.start_containerd()
+
+    wait_running(kubectl, namespace, "deployment/cut")
+    held = addresses(kubectl, namespace)
+    assert len(set(held.values())) == 5
+
+    kubectl("delete", "-n", namespace, "deployment/cut")
+    wait_gone(kubectl, namespace)
+    until(lambda: ledger.allocations() == [], TIMEOUT_S, POLL_S)
+
+
+def waiting_adds(machine: Machine) -> int:
+    """How many calls of the shim are waiting for an answer."""
+    shim = machine.bin_dir / "ipledger"
+    return sum(program(pid) == shim for pid in Path("/proc").glob("[0-9]*"))
+
+
+def program(process: Path) -> Path | None:
+    try:
+        return (process / "exe").readlink()
+    except OSError:
+        return None

@@ -1,0 +1,213 @@
+"""A machine of the cluster: containerd and a kubelet in namespaces of their own."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from support.cluster import image
+from support.cluster.control_plane import ADDRESS, BRIDGE, FEATURES, ControlPlane
+from support.cluster.process import Daemon, run
+
+PLUGINS = Path("/usr/lib/cni")
+
+_CONTAINERD = """\
+version = 2
+root = "{folder}/root"
+state = "{folder}/state"
+[grpc]
+address = "{folder}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+sandbox_image = "{image}"
+disable_apparmor = true
+# Without CAP_SYS_RESOURCE runc cannot lower a score.
+restrict_oom_score_adj = true
+[plugins."io.containerd.grpc.v1.cri".containerd]
+snapshotter = "native"
+default_runtime_name = "runc"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+runtime_type = "io.containerd.runc.v2"
+[plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+SystemdCgroup = false
+[plugins."io.containerd.grpc.v1.cri".cni]
+bin_dir = "{folder}/bin"
+conf_dir = "{folder}/net.d"
+"""
+
+# The machine's own /run, logs and plugin data; and the settings that a kubelet insists on, shown
+# to it instead of being made.
+_NAMESPACES = """\
+set -e
+for folder in /run /var/log /var/lib/cni; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
+while read -r setting value; do
+    echo "$value" > "$0/settings/$(basename "$setting")"
+    mount --bind "$0/settings/$(basename "$setting")" "/proc/sys/$setting"
+done <<'SETTINGS'
+vm/overcommit_memory 1
+vm/panic_on_oom 0
+kernel/panic 10
+kernel/panic_on_oops 1
+kernel/keys/root_maxkeys 1000000
+kernel/keys/root_maxbytes 25000000
+SETTINGS
+echo > "$0/joined"
+exec sleep infinity
+"""
+
+
+@dataclass(slots=True)
+class Machine:
+    """One machine: `node-1` has the address 10.88.0.11, and so on.
+
+    Pods get their network from the first file in `conf_dir`, and plugins from `bin_dir`.
+    """
+
+    number: int
+    folder: Path
+    control_plane: ControlPlane
+    _holder: Daemon | None = field(default=None, init=False)
+    _containerd: Daemon | None = field(default=None, init=False)
+    _kubelet: Daemon | None = field(default=None, init=False)
+
+    @property
+    def name(self) -> str:
+        """The node's name."""
+        return f"node-{self.number}"
+
+    @property
+    def address(self) -> str:
+        """The node's address."""
+        return f"{ADDRESS.rpartition('.')[0]}.{10 + self.number}"
+
+    @property
+    def bin_dir(self) -> Path:
+        """Where the plugins are: Debian's, and what tests put beside them."""
+        return self.folder / "bin"
+
+    @property
+    def conf_dir(self) -> Path:
+        """Where the network configurations are."""
+        return self.folder / "net.d"
+
+    @property
+    def containerd(self) -> Daemon:
+        """The container runtime."""
+        assert self._containerd is not None
+        return self._containerd
+
+    @property
+    def kubelet(self) -> Daemon:
+        """The kubelet."""
+        assert self._kubelet is not None
+        return self._kubelet
+
+    def start(self) -> None:
+        """Make the namespaces, start both programs, and wait until the node is registered."""
+        self.bin_dir.mkdir(parents=True)
+        self.conf_dir.mkdir()
+        for plugin in PLUGINS.iterdir():
+            (self.bin_dir / plugin.name).symlink_to(plugin)
+        self._make_namespaces()
+        self._start_containerd()
+        self.ctr("images", "import", str(image.build(self.folder)))
+        self._start_kubelet()
+        self.kubelet.wait_for(lambda: self.control_plane.kubectl.finds("node", self.name))
+
+    def stop(self) -> None:
+        """Stop both programs and what containers there are."""
+        for daemon in (self._kubelet, self._containerd, self._holder):
+            if daemon is not None:
+                daemon.stop()
+
+    def wait_ready(self) -> None:
+        """Wait until pods can be placed here, which needs a network configuration."""
+        condition = ("--for=condition=Ready", f"node/{self.name}", "--timeout=120s")
+        self.control_plane.kubectl("wait", *condition)
+
+    def set_network(self, conflist: bytes) -> None:
+        """Make this the network of pods from now on, as containerd notices it: by rename."""
+        fresh = self.conf_dir / ".10-pods.conflist.new"
+        fresh.write_bytes(conflist)
+        fresh.replace(self.conf_dir / "10-pods.conflist")
+        self.wait_ready()
+
+    def ctr(self, *arguments: str) -> str:
+        """What containerd's own client prints."""
+        socket = str(self.folder / "containerd.sock")
+        return run(*self._enter, "ctr", "--address", socket, "--namespace", "k8s.io", *arguments)
+
+    def run(self, *command: str) -> str:
+        """Run a command in the machine's namespaces."""
+        return run(*self._enter, *command)
+
+    @property
+    def _enter(self) -> tuple[str, ...]:
+        assert self._holder is not None
+        return ("nsenter", f"--target={self._holder.pid}", "--net", "--mount")
+
+    def _make_namespaces(self) -> None:
+        (self.folder / "settings").mkdir()
+        unshare = ("unshare", "--net", "--mount", "--propagation", "slave", "sh", "-c")
+        command = (*unshare, _NAMESPACES, str(self.folder))
+        self._holder = Daemon(f"{self.name} holder", command, self.folder / "holder.log")
+        self._holder.start()
+        self._holder.wait_for((self.folder / "joined").exists)
+        link = f"kube{self.number}"
+        peer = ("name", "eth0", "netns", str(self._holder.pid))
+        run("ip", "link", "add", link, "master", BRIDGE, "type", "veth", "peer", *peer)
+        run("ip", "link", "set", link, "up")
+        self.run("ip", "link", "set", "lo", "up")
+        self.run("ip", "address", "add", f"{self.address}/24", "dev", "eth0")
+        self.run("ip", "link", "set", "eth0", "up")
+        self.run("ip", "route", "add", "default", "via", ADDRESS)
+
+    def _start_containerd(self) -> None:
+        config = self.folder / "containerd.toml"
+        config.write_text(_CONTAINERD.format(folder=self.folder, image=image.NAME))
+        command = ["containerd", "--config", str(config)]
+        log = self.folder / "containerd.log"
+        self._containerd = Daemon(f"{self.name} containerd", command, log, self._enter)
+        self.start_containerd()
+
+    def start_containerd(self) -> None:
+        """Start the container runtime, the first time or again."""
+        self.containerd.start()
+        self.containerd.wait_for(self._containerd_answers)
+
+    def _containerd_answers(self) -> bool:
+        socket = self.folder / "containerd.sock"
+        command = [*self._enter, "ctr", "--address", str(socket), "version"]
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def _start_kubelet(self) -> None:
+        kubeconfig = self.control_plane.write_kubeconfig(self.name)
+        command = [
+            str(self.control_plane.programs / "kubelet"),
+            f"--kubeconfig={kubeconfig}",
+            f"--hostname-override={self.name}",
+            f"--node-ip={self.address}",
+            f"--address={self.address}",
+            f"--root-dir={self.folder / 'kubelet'}",
+            f"--cert-dir={self.folder / 'kubelet/pki'}",
+            f"--volume-plugin-dir={self.folder / 'kubelet/volume-plugins'}",
+            "--container-runtime=remote",
+            f"--container-runtime-endpoint=unix://{self.folder}/containerd.sock",
+            "--cgroup-driver=cgroupfs",
+            "--cgroups-per-qos=false",
+            "--enforce-node-allocatable=",
+            "--eviction-hard=",
+            "--fail-swap-on=false",
+            FEATURES,
+            "--kube-api-burst=200",
+            "--kube-api-qps=100",
+            "--make-iptables-util-chains=false",
+            "--max-pods=250",
+            "--oom-score-adj=0",
+            "--read-only-port=0",
+            "--healthz-port=0",
+            "--resolv-conf=",
+        ]
+        log = self.folder / "kubelet.log"
+        self._kubelet = Daemon(f"{self.name} kubelet", command, log, self._enter)
+        self._kubelet.start()
