@@ -28,6 +28,13 @@ class Released(Answer, frozen=True):
     allocation: str = ""
 
 
+class Retained(Answer, frozen=True):
+    """The node has only the attachments that it listed; `released` are the allocations freed."""
+
+    position: str
+    released: tuple[str, ...] = ()
+
+
 class Applied(Answer, frozen=True):
     """The resource is as asked. `outcome` is created, configured, unchanged or deleted."""
 
@@ -96,4 +103,6 @@ class Checked(Answer, frozen=True):
     forecasts: tuple[Forecast, ...]
 
 
-AnyAnswer: TypeAlias = Allocated | Released | Applied | Refused | TryAgain | Status | Page | Checked
+AnyAnswer: TypeAlias = (
+    Allocated | Released | Retained | Applied | Refused | TryAgain | Status | Page | Checked
+)

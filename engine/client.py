@@ -23,6 +23,7 @@ from ipledger.engine.answers import (
     Page,
     Refused,
     Released,
+    Retained,
     Status,
     TryAgain,
 )
@@ -34,12 +35,14 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Confirm,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
@@ -93,6 +96,16 @@ class EngineClient:
         """Send a node's DEL."""
         subject = names.node_command(self.realm, command.node, "release")
         return await self._ask(subject, command, Released, timeout_s)
+
+    async def retain(self, command: RetainAttachments, timeout_s: float | None = None) -> Retained:
+        """Send a node's GC."""
+        subject = names.node_command(self.realm, command.node, "retain")
+        return await self._ask(subject, command, Retained, timeout_s)
+
+    async def confirm(self, node: str, timeout_s: float | None = None) -> Applied:
+        """Whether the commands of a node reach an engine that leads."""
+        subject = names.node_command(self.realm, node, "confirm")
+        return await self._ask(subject, Confirm(), Applied, timeout_s)
 
     async def apply(self, command: AnyApply) -> Applied:
         """Create or change what a manifest describes."""

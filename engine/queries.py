@@ -67,6 +67,7 @@ class AllocationsWhere(Query, frozen=True):
     id: str = ""
     namespace: str = ""
     pod: str = ""
+    uid: str = ""
     pool: str = ""
     reservation: str = ""
     node: str = ""
@@ -136,6 +137,8 @@ def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Ref
         found = [state.allocations.get(query.id)]
     elif query.sandbox and query.interface:
         found = [state.allocations.at((query.sandbox, query.interface))]
+    elif query.uid:
+        found = state.allocations.of_pod(query.uid)
     elif query.reservation:
         found = _held_in_spite(state, query.reservation)
     elif query.pool:
@@ -150,6 +153,7 @@ def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:
         (query.id, allocation.id),
         (query.namespace, allocation.pod.namespace),
         (query.pod, allocation.pod.name),
+        (query.uid, allocation.pod.uid),
         (query.node, allocation.node),
         (query.sandbox, allocation.sandbox),
         (query.interface, allocation.interface),

@@ -29,12 +29,14 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Confirm,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
 )
 from ipledger.engine.commit_loop import Look, Reply, Request
 from ipledger.engine.engine import Engine
@@ -45,9 +47,11 @@ from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
-_NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release]] = {
+_NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release | RetainAttachments | Confirm]] = {
     "allocate": Decoder(Allocate).decode,
     "release": Decoder(Release).decode,
+    "retain": Decoder(RetainAttachments).decode,
+    "confirm": Decoder(Confirm).decode,
 }
 _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand]] = {
     "apply-pool": Decoder(ApplyPool).decode,

@@ -20,7 +20,10 @@ Attachment: TypeAlias = tuple[str, str]
 
 
 class Allocation(msgspec.Struct, frozen=True, gc=False):
-    """One interface of one pod with its addresses. `since` is in microseconds (Unix)."""
+    """One interface of one pod with its addresses.
+
+    `since` is when it was allocated, `bound` when its last sandbox came: microseconds (Unix).
+    """
 
     id: str
     pod: Pod
@@ -35,6 +38,7 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     index: int
     since: int
+    bound: int
 
     @property
     def identity(self) -> Identity:

@@ -249,6 +249,7 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
         at.sequence,
         at.index,
         at.time,
+        at.time,
     )
     for held in event.addresses:
         state.pools[held.pool].take(parse_ip(held.ip)[1], allocation)
@@ -258,7 +259,7 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
 
 
 def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> None:
-    changes: dict[str, Any] = {"sandbox": event.sandbox}
+    changes: dict[str, Any] = {"sandbox": event.sandbox, "bound": at.time}
     if event.pod is not None:
         changes |= {"pod": event.pod, "node": state.share(event.node)}
     old, new = state.allocations.change(event.allocation, **changes)
