@@ -13,12 +13,18 @@ def test_every_package_is_named_in_the_map_and_linked() -> None:
     links = {f"ipledger.{p.name}": p for p in (ROOT / "src/ipledger").iterdir() if p.is_symlink()}
 
     assert set(packages) == set(folders)
-    assert set(links) == set(packages) - {"ipledger"}
+    assert set(links) == {package for package in packages if package.count(".") == 1}
     for package, link in links.items():
         assert link.resolve() == ROOT / folders[package]
-        assert (link / "__init__.py").exists()
+        below = {init.parent for init in link.resolve().rglob("__init__.py")}
+        inside = {
+            ROOT / folders[p] for p in packages if p == package or p.startswith(f"{package}.")
+        }
+        assert below == inside
 
 
 def test_every_package_says_what_belongs_in_it() -> None:
-    for init in (ROOT / "src/ipledger").glob("**/__init__.py"):
+    folders = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    for folder in folders["package-dir"].values():
+        init = ROOT / folder / "__init__.py"
         assert init.read_text().startswith('"""'), init

@@ -1,0 +1,209 @@
+"""The watch: a list, then every change from there on, for as long as somebody reads.
+
+How it goes on after trouble:
+
+- The connection is lost, the server ends the watch, or it is silent longer than bookmarks come:
+  the watch begins again at the last version that was heard of. Nothing is missed.
+- That version is too old (410, as an answer or as an event), or the server cannot go on for
+  another reason: everything is listed again, and the mirror computes what vanished meanwhile.
+- A list's token is too old (410): the list begins again, in one piece.
+- Anything else is tried again, after a pause that grows and has jitter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Generic, NoReturn
+
+from ipledger.projections.cluster.kinds import Kind, O
+from ipledger.projections.cluster.live.api import Api, ApiError, ApiUnreachableError
+from ipledger.projections.cluster.live.pages import Decoding, Page, Told
+from ipledger.projections.cluster.live.pauses import Pauses
+from ipledger.projections.cluster.mirror import Change, Mirror, Synced
+
+_log = logging.getLogger(__name__)
+
+_PAGE_OBJECTS = 500
+_WATCH_S = (240, 480)  # the server ends a watch after this; spread, so that not all come at once
+_SILENCE_S = 150.0  # bookmarks come every minute
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which objects of a kind: of one namespace or all, by field and label selectors."""
+
+    namespace: str = ""
+    fields: str = ""
+    labels: str = ""
+
+    def query(self) -> dict[str, str]:
+        """The selectors as parameters of a call."""
+        selectors = {"fieldSelector": self.fields, "labelSelector": self.labels}
+        return {key: value for key, value in selectors.items() if value}
+
+    def __str__(self) -> str:
+        parts = (self.namespace and f"namespace {self.namespace}", self.fields, self.labels)
+        return ", ".join(part for part in parts if part) or "all"
+
+
+class _ListAgainError(Exception):
+    """The watch cannot go on from where it is."""
+
+
+class Watch(Generic[O]):
+    """The objects of one kind and selection, as they are, and their changes.
+
+    `from_cache` lets the server answer lists from its cache, never older than what was seen
+    before: right for the many agents, whose lists would each read every pod from etcd. Without
+    it, lists are consistent reads in pages. `random` gives numbers from 0 to 1.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        kind: Kind[O],
+        where: Selection | None = None,
+        *,
+        random: Callable[[], float],
+        from_cache: bool = False,
+        page_objects: int = _PAGE_OBJECTS,
+        pauses: Pauses | None = None,
+        silence_s: float = _SILENCE_S,
+    ) -> None:
+        self.objects: Mirror[O] = Mirror()
+        self.is_synced = False
+        self._api = api
+        self._where = where or Selection()
+        self._path = kind.path(self._where.namespace)
+        self._name = f"{kind.plural} ({self._where})"
+        self._decoding = Decoding(kind)
+        self._random = random
+        self._from_cache = from_cache
+        self._page_objects = page_objects
+        self._pauses = pauses or Pauses(random)
+        self._silence_s = silence_s
+        self._version = ""  # of the last thing heard
+        self._must_list = True
+        self._in_one_piece = False  # the next list
+
+    async def changes(self) -> AsyncGenerator[Change[O] | Synced]:
+        """Every change, for ever. `Synced` follows each whole list, the first and later ones.
+
+        The mirror `objects` is ahead of what was yielded by one page at most.
+        """
+        while True:
+            steps = self._list() if self._must_list else self._follow()
+            try:
+                async with contextlib.aclosing(steps):
+                    async for change in steps:
+                        yield change
+            except (ApiError, ApiUnreachableError, _ListAgainError) as error:
+                await self._pause(error)
+
+    async def _pause(self, error: Exception) -> None:
+        at_least_s = error.retry_after_s if isinstance(error, ApiError) else 0
+        pause_s = self._pauses.next_s(at_least_s)
+        what = "listing" if self._must_list else f"watching from version {self._version}"
+        _log.warning("%s: %s again in %.1f s: %s", self._name, what, pause_s, error)
+        await asyncio.sleep(pause_s)
+
+    async def _list(self) -> AsyncGenerator[Change[O] | Synced]:
+        """Everything there is."""
+        self.objects.begin_list()
+        query = self._list_query()
+        while True:
+            page = await self._page(query)
+            for change in self.objects.put_page(page.objects, page.unreadable):
+                yield change
+            if not page.continues:
+                break
+            query = {**self._list_query(), "continue": page.continues}
+        vanished = self.objects.end_list()
+        for change in vanished:
+            yield change
+        _log.info(
+            "%s: %d objects at version %s, %d vanished since the list before",
+            self._name,
+            len(self.objects),
+            page.resource_version,
+            len(vanished),
+        )
+        self._version = page.resource_version
+        self._must_list = self._in_one_piece = False
+        self.is_synced = True
+        yield Synced(page.resource_version)
+
+    def _list_query(self) -> dict[str, str]:
+        """The parameters of a list. With a limit, a cache would be asked for exactly that version;
+        without any, it is a consistent read."""
+        if self._in_one_piece:
+            return self._where.query()
+        if self._from_cache:
+            return {**self._where.query(), "resourceVersion": self._version or "0"}
+        return {**self._where.query(), "limit": str(self._page_objects)}
+
+    async def _page(self, query: dict[str, str]) -> Page[O]:
+        try:
+            return self._decoding.page(await self._api.call("GET", self._path, query=query))
+        except ApiError as error:
+            # Pages that are read too slowly expire again and again. A cache that was restored, or
+            # that is of a server far behind, may never come to the version that was seen (504).
+            self._in_one_piece |= error.is_expired or (self._from_cache and error.status == 504)
+            raise
+
+    async def _follow(self) -> AsyncGenerator[Change[O]]:
+        """The changes from the last version on, until the server ends the watch."""
+        low, high = _WATCH_S
+        seconds = round(low + (high - low) * self._random())
+        query = {
+            **self._where.query(),
+            "watch": "true",
+            "allowWatchBookmarks": "true",
+            "resourceVersion": self._version,
+            "timeoutSeconds": str(seconds),
+        }
+        loop = asyncio.get_running_loop()
+        began, heard = loop.time(), False
+        async with self._opened(query) as lines:
+            async for line in lines:
+                told = self._told(line)
+                for change in self._fold(told):
+                    yield change
+                self._version, heard = told.metadata.resource_version or self._version, True
+                self._pauses.reset()
+        if not heard and loop.time() - began < seconds - 1:
+            raise ApiUnreachableError("the watch ended before its time, and nothing was heard")
+        self._pauses.reset()
+
+    @contextlib.asynccontextmanager
+    async def _opened(self, query: dict[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
+        try:
+            async with self._api.stream(self._path, query, self._silence_s) as lines:
+                yield lines
+        except ApiError as error:
+            if error.is_expired:
+                self._list_again(error)
+            raise
+
+    def _told(self, line: bytes) -> Told[O]:
+        try:
+            return self._decoding.event(line)
+        except ApiError as error:
+            self._list_again(error)
+
+    def _list_again(self, error: ApiError) -> NoReturn:
+        self._must_list = True
+        raise _ListAgainError(str(error)) from error
+
+    def _fold(self, told: Told[O]) -> tuple[Change[O], ...]:
+        match told.type:
+            case "DELETED":
+                return self.objects.drop(told.metadata, told.object)
+            case "ADDED" | "MODIFIED" if told.object is not None:
+                return self.objects.put(told.object)
+            case _:
+                return ()
