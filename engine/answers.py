@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.refusals import Refusal
+from ipledger.events.facts import Application
 from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
 
 
@@ -76,6 +77,7 @@ class Page(Answer, frozen=True):
     pools: tuple[PoolRow, ...] = ()
     subnets: tuple[SubnetRow, ...] = ()
     reservations: tuple[ReservationRow, ...] = ()
+    applications: tuple[Application, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
     last: bool = True
 

@@ -46,6 +46,8 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
+from ipledger.events.facts import Application
+from ipledger.projections.applications import key_of
 
 _ATTEMPT_TIMEOUT_FIRST_S = 1.0
 _ATTEMPT_TIMEOUT_MAX_S = 5.0
@@ -153,6 +155,16 @@ class EngineClient:
         """The reservations, or the one named."""
         subject = names.query(self.realm, "reservations")
         return await self._ask(subject, queries.Reservations(name=name), Page)
+
+    async def applications(self) -> AsyncIterator[Application]:
+        """The applications that are known, page by page, each at a position of its own."""
+        subject, after, last = names.query(self.realm, "applications"), None, False
+        while not last:
+            page = await self._ask(subject, queries.Applications(after=after), Page)
+            for application in page.applications:
+                yield application
+                after = key_of(application)
+            last = page.last
 
     async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
         """The allocations asked for, part by part, all at one position."""

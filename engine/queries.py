@@ -12,8 +12,9 @@ from ipledger.engine.commands import AnyApply
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import ReservationSpec
+from ipledger.events.facts import Application, ReservationSpec
 from ipledger.projections.allocations import Allocation
+from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, common, members, parse_ranges, size
 from ipledger.projections.rows import (
@@ -52,6 +53,12 @@ class Reservations(Query, frozen=True):
     name: str = ""
 
 
+class Applications(Query, frozen=True):
+    """A page of the applications that are known, by their keys, behind that of `after`."""
+
+    after: ApplicationKey | None = None
+
+
 class Check(Query, frozen=True):
     """What these commands would do, one after another. Nothing is changed."""
 
@@ -80,7 +87,9 @@ class AskStatus(Query, frozen=True):
     """How the engine is."""
 
 
-AnyQuery: TypeAlias = Pools | Subnets | Reservations | AllocationsWhere | AskStatus | Check
+AnyQuery: TypeAlias = (
+    Pools | Subnets | Reservations | Applications | AllocationsWhere | AskStatus | Check
+)
 
 
 def pools(state: State, query: Pools) -> tuple[PoolRow, ...]:
@@ -105,6 +114,13 @@ def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...
         held = sum(len(members(pool.taken, part)) for pool, part in _parts(state, spec, intervals))
         rows.append(reservation_row(spec, total=size(intervals), allocated=held))
     return tuple(rows)
+
+
+def applications(state: State, query: Applications) -> tuple[tuple[Application, ...], bool]:
+    """A page of applications, and whether it is the last."""
+    keys = sorted(key for key in state.applications if query.after is None or key > query.after)
+    page = tuple(state.applications[key] for key in keys[:PAGE_ROWS])
+    return page, len(keys) <= PAGE_ROWS
 
 
 def _parts(

@@ -68,6 +68,7 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
     "subnets": Decoder(queries.Subnets).decode,
     "reservations": Decoder(queries.Reservations).decode,
+    "applications": Decoder(queries.Applications).decode,
     "check": Decoder(queries.Check).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
@@ -137,6 +138,9 @@ class EngineService:
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
                 return Page(position, reservations=queries.reservations(state, query))
+            case queries.Applications():
+                rows, last = queries.applications(state, query)
+                return Page(position, applications=rows, last=last)
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case _:

@@ -77,6 +77,11 @@ class Case:
         return self.phase in ("Succeeded", "Failed")
 
     @property
+    def has_just_ended(self) -> bool:
+        """Whether it has ended and its grace is not over: its DEL may still come."""
+        return self.has_ended and self.now < self.ended_at
+
+    @property
     def has_ips(self) -> bool:
         """Whether its kubelet says that it has an address."""
         return self.own is not None and any(one.ip for one in self.own.status.pod_ips)

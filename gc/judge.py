@@ -13,6 +13,7 @@ pods and pods of other runtimes, which an API server does not know, are left alo
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -65,13 +66,18 @@ class Judgement(NamedTuple):
         return f"{self.why}: {self.evidence}"
 
 
-class Row(NamedTuple):
+def _never(case: Case) -> int:
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
     """A row of the table: when it fits, what follows, and when to look again."""
 
     fits: Callable[[Case], bool]
     verdict: Verdict
     why: Why
-    at: Callable[[Case], int] = lambda case: 0
+    at: Callable[[Case], int] = _never
 
 
 KEEP, FREE, AGAIN = Verdict.KEEP, Verdict.FREE, Verdict.AGAIN
@@ -87,9 +93,7 @@ TABLE: tuple[Row, ...] = (
     Row(lambda c: c.now < c.old_at, AGAIN, Why.YOUNG, lambda c: c.old_at),
     Row(lambda c: c.is_alive, FREE, Why.RUNNING_WITHOUT_IPS),
     # It has ended: a Job is done, or it was evicted.
-    Row(
-        lambda c: c.has_ended and c.now < c.ended_at, AGAIN, Why.WITHIN_GRACE, lambda c: c.ended_at
-    ),
+    Row(lambda c: c.has_just_ended, AGAIN, Why.WITHIN_GRACE, lambda c: c.ended_at),
     Row(lambda c: c.has_ended, FREE, Why.ENDED),
     # It is being deleted. Within its grace it is a zombie only if its sandbox is gone already.
     Row(lambda c: c.is_terminating and not c.is_collected, KEEP, Why.NOT_COLLECTED),
