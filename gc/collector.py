@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.queries import AllocationsWhere
+from ipledger.events.clock import format_time
 from ipledger.gc import metrics
 from ipledger.gc.applications import delete_applications, gone_applications
 from ipledger.gc.case import SECOND
@@ -43,12 +44,16 @@ def wall_clock() -> int:
 
 @dataclass(slots=True)
 class Collector:
-    """Collects the zombies of a realm whose pods are those of a cluster."""
+    """Collects the zombies of a realm whose pods are those of a cluster.
+
+    `on_report` is told of every look.
+    """
 
     engine: EngineClient
     view: View
     settings: Settings = DEFAULT
     clock: Callable[[], int] = wall_clock
+    on_report: Callable[[Report], None] = lambda report: None
     _looker: Looker = field(init=False)
     _schedule: Schedule = field(default_factory=Schedule, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -104,6 +109,7 @@ class Collector:
                 sure=sure,
             )
         _measure(report)
+        self.on_report(report)
         return report
 
     def _sorted(
@@ -115,7 +121,7 @@ class Collector:
             if judgement.verdict is Verdict.FREE:
                 zombies.append((claim, judgement))
             else:
-                report.add(claim, judgement, Outcome.LATER, f"at {judgement.at}")
+                report.add(claim, judgement, Outcome.LATER, f"at {format_time(judgement.at)}")
                 self._look(claim.pod.uid, judgement.at)
         return zombies
 
@@ -183,6 +189,7 @@ class Collector:
                 await self._looker.settle(zombies, report)
         except (EngineUnavailableError, RefusedError) as error:
             report.failure = f"the engine could not be asked: {error}"
+        self.on_report(report)
         if report.failure:
             _log.warning("%d pods are looked at again: %s", len(uids), report.failure)
             for uid in uids:

@@ -74,7 +74,7 @@ class Looker:
         )
         report.withheld = admitted.why
         for claim in admitted.withheld:
-            report.add(claim, judgements[claim.allocation], Outcome.WITHHELD, admitted.why)
+            report.add(claim, judgements[claim.allocation], Outcome.WITHHELD)
         if admitted.why:
             _log.warning("%d zombies are withheld: %s", len(admitted.withheld), admitted.why)
         limit = asyncio.Semaphore(_AT_ONCE)
