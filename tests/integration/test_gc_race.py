@@ -41,7 +41,8 @@ from ipledger.events.types import AddressesAllocated, AddressesReleased, Allocat
 from ipledger.gc.settings import Settings
 
 RACE_S = float(os.environ.get("IPLEDGER_RACE_S", "20"))
-NAMES, CARTS = 40, 4
+NAMES, LONGER, CARTS = 40, 100, 4
+LIFE_S = 3.0
 POOL = PoolSpec("pool", 0, "10.0.0.0/8", ips=("10.0.0.1-10.255.255.254",), default=True)
 TESTS = Path(__file__).parents[1]
 
@@ -129,7 +130,7 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
     server = StaleServer(truth=truth.store)
     await server.start()
     settings = Settings(
-        min_age_s=variant.min_age_s, interval_s=3.0, share_max=1.0, count_max=1_000_000
+        min_age_s=variant.min_age_s, interval_s=0.5, share_max=1.0, count_max=1_000_000
     )
     nc = await nats.connect(node.nats_url)
     engine = EngineClient(nc, timeout_s=60.0)
@@ -142,6 +143,8 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
     async with going_wrong(server, collector, random, variant), asyncio.TaskGroup() as workers:
         for number in range(NAMES):
             workers.create_task(churn.work(f"web-{number}", stop))
+        for number in range(LONGER):
+            workers.create_task(churn.work(f"longer-{number}", stop, life_s=LIFE_S))
         for number in range(CARTS):
             workers.create_task(churn.work(f"cart-{number}", stop, CART))
         await asyncio.sleep(RACE_S)
@@ -159,7 +162,7 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
             f"\n{name}: seed {seed}, {churn.recreated} pods made again, {churn.leaked} without a "
             f"DEL, {freed} freed by the collector, {left} allocations left"
         )
-    assert left == NAMES + CARTS
+    assert left == NAMES + LONGER + CARTS
     assert freed > 0
 
 

@@ -7,6 +7,7 @@ real runtimes end one: DEL before the object goes, or behind it, or behind the n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 from dataclasses import dataclass, field
 from random import Random
@@ -36,8 +37,13 @@ class Churn:
     leaked: int = 0
     _sandboxes: itertools.count[int] = field(default_factory=itertools.count)
 
-    async def work(self, name: str, stop: asyncio.Event, owner: Owner | None = None) -> None:
-        """Make the pod again and again; one that is live is left behind."""
+    async def work(
+        self, name: str, stop: asyncio.Event, owner: Owner | None = None, life_s: float = 0.0
+    ) -> None:
+        """Make the pod again and again; one that is live is left behind.
+
+        A pod lives for up to `life_s`, so that a collector with an old picture may act on it.
+        """
         late: list[str] = []
         while True:
             pod = self._make(name)
@@ -48,6 +54,8 @@ class Churn:
             for old in late:
                 await self._delete(old)
             late.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), life_s * self.random.random())
             if stop.is_set():
                 return
             await self._end(pod, sandbox, late)

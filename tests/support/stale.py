@@ -25,7 +25,7 @@ _KEPT_EVENTS = 500
 
 @dataclass
 class Replica:
-    """A store that has what another one had `lag_s()` ago."""
+    """A store that has what another one, which forgets nothing, had `lag_s()` ago."""
 
     source: Store
     lag_s: Callable[[], float]
@@ -37,10 +37,9 @@ class Replica:
         loop = asyncio.get_running_loop()
         seen = 0
         while True:
-            for event in self.source.events:
-                if event.revision > seen:
-                    self._waiting.append((loop.time(), event))
-                    seen = event.revision
+            news = self.source.events[seen:]
+            self._waiting.extend((loop.time(), event) for event in news)
+            seen += len(news)
             while self._waiting and self._waiting[0][0] + self.lag_s() <= loop.time():
                 self._apply(self._waiting.popleft()[1])
             await self.source.wait(0.005 if self._waiting else 1.0)
