@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,21 +16,35 @@ from ipledger.cli.output import Column, Output, note, print_rows
 
 if TYPE_CHECKING:
     from ipledger.engine.client import EngineClient
-    from ipledger.gc.report import Report
+    from ipledger.gc.report import Finding, Report
     from ipledger.gc.settings import Settings
 
 _SYNC_TIMEOUT_S = 60.0
+
+
+def _pod(row: Finding) -> str:
+    return f"{row.namespace}/{row.pod}"
+
+
+def _addresses(row: Finding) -> str:
+    return ",".join(row.addresses)
+
+
+def _why(row: Finding) -> str:
+    return f"{row.reason}: {row.evidence}"
+
+
 _COLUMNS = (
-    Column("ALLOCATION", lambda row: row.allocation),
-    Column("POD", lambda row: f"{row.namespace}/{row.pod}"),
-    Column("INTERFACE", lambda row: row.interface),
-    Column("ADDRESSES", lambda row: ",".join(row.addresses)),
-    Column("OUTCOME", lambda row: row.outcome),
-    Column("NODE", lambda row: row.node, wide=True),
-    Column("UID", lambda row: row.uid, wide=True),
-    Column("SANDBOX", lambda row: row.sandbox, wide=True),
-    Column("WHY", lambda row: f"{row.reason}: {row.evidence}"),
-    Column("DETAIL", lambda row: row.detail),
+    Column("ALLOCATION", attrgetter("allocation")),
+    Column("POD", _pod),
+    Column("INTERFACE", attrgetter("interface")),
+    Column("ADDRESSES", _addresses),
+    Column("OUTCOME", attrgetter("outcome")),
+    Column("NODE", attrgetter("node"), wide=True),
+    Column("UID", attrgetter("uid"), wide=True),
+    Column("SANDBOX", attrgetter("sandbox"), wide=True),
+    Column("WHY", _why),
+    Column("DETAIL", attrgetter("detail")),
 )
 
 

@@ -23,9 +23,7 @@ _LIST_TIMEOUT_S = 60.0
 _KUBERNETES_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-async def gone_applications(
-    view: View, known: Iterable[Application], report: Report
-) -> list[Application]:
+async def gone_applications(view: View, known: Iterable[Application]) -> list[Application]:
     """The applications with a UID that are not in the cluster, by a list of their kind.
 
     A kind that cannot be listed keeps its applications. One that has another UID now is not gone:

@@ -97,7 +97,7 @@ class Collector:
         looker.valve.forget_others(claim for claim, _ in zombies)
         await looker.settle(zombies, report, dry_run=dry_run, sure=sure)
         if not report.failure:
-            gone = await gone_applications(self.view, known.values(), report)
+            gone = await gone_applications(self.view, known.values())
             await delete_applications(
                 self.view,
                 self.engine,

@@ -27,7 +27,8 @@ from ipledger.projections.cluster.pods import Pod
 
 _log = logging.getLogger(__name__)
 
-_AT_ONCE = 32  # direct reads and releases on their way
+_READS_AT_ONCE = 32
+_RELEASES_AT_ONCE = 256
 
 Applications = Mapping[ApplicationKey, Application]
 
@@ -77,36 +78,46 @@ class Looker:
             report.add(claim, judgements[claim.allocation], Outcome.WITHHELD)
         if admitted.why:
             _log.warning("%d zombies are withheld: %s", len(admitted.withheld), admitted.why)
-        limit = asyncio.Semaphore(_AT_ONCE)
+        for start in range(0, len(admitted.now), _RELEASES_AT_ONCE):
+            part = admitted.now[start : start + _RELEASES_AT_ONCE]
+            confirmed = await self._confirmed(part, judgements, report)
+            if dry_run:
+                for claim, judgement in confirmed:
+                    report.add(claim, judgement, Outcome.WOULD_FREE)
+            else:  # together, so that they are few commits
+                await asyncio.gather(*(self._release(*one, report) for one in confirmed))
 
-        async def one(claim: Claim) -> None:
+    async def _confirmed(
+        self, claims: Sequence[Claim], judgements: Mapping[str, Judgement], report: Report
+    ) -> list[tuple[Claim, Judgement]]:
+        """Those that are zombies still when the API server is asked directly."""
+        limit = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def one(claim: Claim) -> tuple[Claim, Judgement] | None:
             async with limit:
-                await self._settle_one(claim, judgements[claim.allocation], report, dry_run)
+                return await self._confirm(claim, judgements[claim.allocation], report)
 
-        await asyncio.gather(*map(one, admitted.now))
+        return [found for found in await asyncio.gather(*map(one, claims)) if found is not None]
 
-    async def _settle_one(
-        self, claim: Claim, first: Judgement, report: Report, dry_run: bool
-    ) -> None:
+    async def _confirm(
+        self, claim: Claim, first: Judgement, report: Report
+    ) -> tuple[Claim, Judgement] | None:
         """A failed read ends the whole look: what such a server says of others is not asked."""
         if report.failure:
             report.add(claim, first, Outcome.UNCONFIRMED, report.failure)
-            return
+            return None
         try:
             confirmed = await self._read_again(claim)
         except (ApiError, ApiUnreachableError) as error:
             metrics.API_FAILURES.inc()
             report.failure = report.failure or f"the API server could not be asked: {error}"
             report.add(claim, first, Outcome.UNCONFIRMED, str(error))
-            return
+            return None
         if confirmed.verdict is not Verdict.FREE:
             metrics.SPARED.labels(confirmed.why).inc()
             report.add(claim, first, Outcome.SPARED, confirmed.text)
-            return
-        if dry_run:
-            report.add(claim, confirmed, Outcome.WOULD_FREE)
-            return
-        await self._release(claim, confirmed, report)
+            return None
+        return claim, confirmed
 
     async def _read_again(self, claim: Claim) -> Judgement:
         """The verdict on what the API server says when it is asked directly.
@@ -114,8 +125,10 @@ class Looker:
         The allocation was read before: that its pod is gone then is gone for ever, since a pod is
         there before its ADD, and no UID comes back.
         """
-        pod, node = await asyncio.gather(self.view.read_pod(claim), self.view.read_node(claim))
-        return judge(self._case(claim, pod, node))
+        pod = await self.view.read_pod(claim)
+        if pod is None or not pod.metadata.is_terminating:  # its node makes no difference
+            return judge(self._case(claim, pod, self.view.node_of(claim)))
+        return judge(self._case(claim, pod, await self.view.read_node(claim)))
 
     async def _release(self, claim: Claim, judgement: Judgement, report: Report) -> None:
         command = ReleaseAllocation(

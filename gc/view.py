@@ -101,9 +101,9 @@ class View:
 
     async def list_owners(self, api_version: str, kind: str, timeout_s: float) -> Watch[Object]:
         """All objects of a kind, as they were a moment ago. Raises `TimeoutError`, too."""
-        found: Watch[Object] = Watch(
-            self.api, await self.kind_of(api_version, kind), random=self.random
-        )
+        of = await self.kind_of(api_version, kind)
+        await self.api.call("GET", of.path(), query={"limit": "1"}, timeout_s=READ_TIMEOUT_S)
+        found: Watch[Object] = Watch(self.api, of, random=self.random)  # it tries for ever
         async with asyncio.timeout(timeout_s):
             await _until_synced(found)
         return found

@@ -15,7 +15,7 @@ import os
 import secrets
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -169,7 +169,7 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
 @contextlib.asynccontextmanager
 async def going_wrong(
     server: StaleServer, collector: Collector, random: Random, variant: Variant
-) -> AsyncIterator[None]:
+) -> AsyncGenerator[None]:
     task = asyncio.create_task(trouble(server, collector, random, variant))
     try:
         yield

@@ -100,5 +100,5 @@ class StaleServer(ApiServer):
             return 200, {**known, "apiVersion": route.resource.api_version}
         code, body = await super()._answer(request, route, call)
         if self.blank and call.verb == "list" and route.resource.plural == "pods":
-            body = {**body, "items": []}
+            return code, {**body, "items": list[dict[str, Any]]()}
         return code, body
