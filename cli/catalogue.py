@@ -125,6 +125,17 @@ COMMANDS = (
         ),
     ),
     Entry(
+        "gc",
+        "ipledger.cli.collect:gc",
+        STATE,
+        "Free the allocations that no pod uses any more.",
+        (
+            "ipledger gc --dry-run",
+            "ipledger gc --kubeconfig ~/.kube/config -o json",
+            "ipledger gc --yes",
+        ),
+    ),
+    Entry(
         "status",
         "ipledger.cli.status:status",
         STATE,

@@ -27,7 +27,7 @@ async def release(
     """
     from ipledger.engine.commands import ReleaseAllocation
 
-    command = ReleaseAllocation(allocation=allocation, sandbox=sandbox, evidence=reason)
+    command = ReleaseAllocation(allocation=allocation, sandbox=sandbox or None, evidence=reason)
     async with engine_client(connection) as client:
         await client.release_allocation(command)
     emit(f"allocation/{allocation} released")

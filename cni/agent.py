@@ -19,7 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.metrics import DURATION, REGISTRY, REQUESTS
-from ipledger.cni.request import cni_version_of, parse
+from ipledger.cni.request import COMMANDS, cni_version_of, parse
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import wall_clock
 from ipledger.events.tasks import end
@@ -109,7 +109,7 @@ class Agent:
             failure = CniError(code, "the agent failed", repr(error))
             response = failure.encode(cni_version_of(body))
         command = request.headers.get("Cni-Command", "")
-        if command not in ("ADD", "DEL", "CHECK"):
+        if command not in COMMANDS:
             command = "other"
         REQUESTS.labels(command, int(code)).inc()
         DURATION.labels(command).observe(time.perf_counter() - started)

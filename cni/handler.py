@@ -20,7 +20,8 @@ from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.answers import Allocated
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
-from ipledger.engine.commands import Allocate, Release
+from ipledger.engine.commands import Allocate, Release, RetainAttachments
+from ipledger.engine.commands import Attachment as Attached
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.projections.fence import FENCE_MICROS
@@ -30,6 +31,8 @@ _log = logging.getLogger(__name__)
 
 _ADD_TIMEOUT_S = 60.0
 _DEL_TIMEOUT_S = 2.0
+_GC_TIMEOUT_S = 10.0
+_STATUS_TIMEOUT_S = 2.0
 _REMEMBERED_MAX = 4096
 _FENCE_S = FENCE_MICROS / 1e6
 
@@ -84,6 +87,10 @@ class CniHandler:
                 return await self._add(request, asked)
             case "DEL":
                 return await self._delete(request)
+            case "GC":
+                return await self._collect(request)
+            case "STATUS":
+                return await self._status()
             case _:
                 return await self._check(request)
 
@@ -193,6 +200,33 @@ class CniHandler:
         except StoreError as error:
             message = f"the release could not be stored: {error}"
             raise CniError(Code.IO_FAILURE, message) from error
+
+    async def _collect(self, request: CniRequest) -> bytes:
+        """A GC. It is not kept for later: its list would be too old by then."""
+        retain = RetainAttachments(
+            network=request.config.name,
+            attachments=tuple(Attached(a.container_id, a.interface) for a in request.valid),
+            node=self.node,
+            traceparent=request.traceparent,
+        )
+        try:
+            answer = await self.client.retain(retain, _GC_TIMEOUT_S)
+        except RefusedError as error:
+            raise CniError.of_refusal(error.refusal) from error
+        except EngineUnavailableError as error:
+            raise _try_again(error) from error
+        for allocation in answer.released:
+            _log.info("the runtime lists allocation %s no more: released", allocation)
+        return b""
+
+    async def _status(self) -> bytes:
+        """Whether an ADD would be heard by an engine that leads."""
+        try:
+            await self.client.confirm(self.node, _STATUS_TIMEOUT_S)
+        except (EngineUnavailableError, RefusedError) as error:
+            message = "no address can be given out: the ipledger engine cannot be reached"
+            raise CniError(Code.NOT_AVAILABLE, message, str(error)) from error
+        return b""
 
     async def _check(self, request: CniRequest) -> bytes:
         previous = request.config.prev_result

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from ipledger.cni.body import decode_body
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.inputs import PodInputs, read_inputs
 from ipledger.events.facts import Pod
 
-VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0")
+VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """The versions of the CNI specification that are spoken."""
 
-_CHECK_SINCE = VERSIONS.index("0.4.0")
-_NEEDED = {
+ERROR_VERSION = "1.0.0"
+"""The version of an error where the caller's cannot be read: every runtime of today knows it."""
+
+_SINCE = {"CHECK": VERSIONS.index("0.4.0"), "GC": VERSIONS.index("1.1.0")}
+_SINCE["STATUS"] = _SINCE["GC"]
+_NEEDED: dict[str, tuple[str, ...]] = {
     "ADD": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "CHECK": ("CNI_CONTAINERID", "CNI_NETNS", "CNI_IFNAME"),
     "DEL": ("CNI_CONTAINERID", "CNI_IFNAME"),
+    "GC": (),
+    "STATUS": (),
 }
+COMMANDS = tuple(_NEEDED)
+"""The commands of the specification that reach the agent; VERSION is answered by the shim."""
 _FORMS = {
     "CNI_CONTAINERID": re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]{0,127}"),
     "CNI_IFNAME": re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}"),
@@ -47,6 +57,16 @@ class PrevResult(msgspec.Struct, frozen=True):
     ips: tuple[_PrevAddress, ...] = ()
 
 
+class ValidAttachment(msgspec.Struct, frozen=True):
+    """An attachment that the runtime still has."""
+
+    container_id: str = msgspec.field(name="containerID")
+    interface: str = msgspec.field(name="ifname")
+
+
+_Attachments: TypeAlias = tuple[ValidAttachment, ...] | None
+
+
 class NetworkConfig(msgspec.Struct, frozen=True):
     """The network configuration, as far as IPAM reads it."""
 
@@ -54,10 +74,18 @@ class NetworkConfig(msgspec.Struct, frozen=True):
     cni_version: str = msgspec.field(default="0.1.0", name="cniVersion")
     ipam: IpamConfig = IpamConfig()
     prev_result: PrevResult | None = msgspec.field(default=None, name="prevResult")
+    valid_attachments: _Attachments | UnsetType = msgspec.field(
+        default=UNSET, name="cni.dev/valid-attachments"
+    )
+    attachments: _Attachments | UnsetType = msgspec.field(default=UNSET, name="cni.dev/attachments")
 
 
 class CniRequest(msgspec.Struct, frozen=True):
-    """A CNI call that is well formed. `inputs` is read for ADD only; the others need none."""
+    """A CNI call that is well formed.
+
+    `sandbox` and `interface` are '' for GC and STATUS, which are about a network. `inputs` is read
+    for ADD only, `valid` for GC only; the others need none.
+    """
 
     command: str
     sandbox: str
@@ -66,6 +94,7 @@ class CniRequest(msgspec.Struct, frozen=True):
     config: NetworkConfig
     inputs: PodInputs
     traceparent: str
+    valid: tuple[ValidAttachment, ...] = ()
 
     @property
     def has_uid(self) -> bool:
@@ -81,8 +110,8 @@ def cni_version_of(body: bytes) -> str:
     try:
         version = _decoder.decode(body).cni_version
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return VERSIONS[-1]
-    return version if version in VERSIONS else VERSIONS[-1]
+        return ERROR_VERSION
+    return version if version in VERSIONS else ERROR_VERSION
 
 
 def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
@@ -97,12 +126,14 @@ def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
             f"cniVersion: {config.cni_version!r} is not supported",
             f"supported versions: {', '.join(VERSIONS)}",
         )
-    if command == "CHECK" and VERSIONS.index(config.cni_version) < _CHECK_SINCE:
-        message = f"CNI_COMMAND: CHECK does not exist in cniVersion {config.cni_version!r}"
+    if VERSIONS.index(config.cni_version) < _SINCE.get(command, 0):
+        message = f"CNI_COMMAND: {command} does not exist in cniVersion {config.cni_version!r}"
         raise CniError(Code.INCOMPATIBLE_VERSION, message)
     for variable in _NEEDED[command]:
         _check_variable(variable, headers)
-    sandbox, interface = headers["Cni-Containerid"], headers["Cni-Ifname"]
+    named = bool(_NEEDED[command])
+    sandbox = headers["Cni-Containerid"] if named else ""
+    interface = headers["Cni-Ifname"] if named else ""
     pod = _pod(headers.get("Cni-Args", ""), sandbox)
     return CniRequest(
         command=command,
@@ -112,7 +143,22 @@ def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
         config=config,
         inputs=read_inputs(body, interface, pod.namespace) if command == "ADD" else PodInputs(),
         traceparent=_traceparent(headers.get("Traceparent", "")),
+        valid=_valid(config) if command == "GC" else (),
     )
+
+
+def _valid(config: NetworkConfig) -> tuple[ValidAttachment, ...]:
+    """The attachments that a GC lists; a runtime in Go writes none as null.
+
+    The specification's name for the key was wrong at first, and libcni sends both
+    (containernetworking/cni 1101).
+    """
+    given = config.valid_attachments
+    found = config.attachments if given is UNSET else given
+    if found is UNSET:
+        message = "cni.dev/valid-attachments: required for GC, but missing"
+        raise CniError(Code.INVALID_NETWORK_CONFIG, message)
+    return found or ()
 
 
 def _check_variable(variable: str, headers: Mapping[str, str]) -> None:

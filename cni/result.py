@@ -12,7 +12,7 @@ import msgspec
 
 from ipledger.projections.rows import AllocationRow
 
-_IPS_WITHOUT_VERSION = ("1.0.0",)
+_IPS_WITHOUT_VERSION = ("1.0.0", "1.1.0")
 
 
 def encode_result(cni_version: str, allocation: AllocationRow) -> bytes:

@@ -7,6 +7,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.refusals import Refusal
+from ipledger.events.facts import Application
 from ipledger.events.types import CheckpointSigned
 from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
 
@@ -27,6 +28,13 @@ class Released(Answer, frozen=True):
 
     position: str
     allocation: str = ""
+
+
+class Retained(Answer, frozen=True):
+    """The node has only the attachments that it listed; `released` are the allocations freed."""
+
+    position: str
+    released: tuple[str, ...] = ()
 
 
 class Applied(Answer, frozen=True):
@@ -75,6 +83,7 @@ class Page(Answer, frozen=True):
     pools: tuple[PoolRow, ...] = ()
     subnets: tuple[SubnetRow, ...] = ()
     reservations: tuple[ReservationRow, ...] = ()
+    applications: tuple[Application, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
     last: bool = True
 
@@ -110,5 +119,14 @@ class Checkpointed(Answer, frozen=True):
 
 
 AnyAnswer: TypeAlias = (
-    Allocated | Released | Applied | Refused | TryAgain | Status | Page | Checked | Checkpointed
+    Allocated
+    | Released
+    | Retained
+    | Applied
+    | Refused
+    | TryAgain
+    | Status
+    | Page
+    | Checked
+    | Checkpointed
 )

@@ -23,6 +23,7 @@ from ipledger.engine.answers import (
     Page,
     Refused,
     Released,
+    Retained,
     Status,
     TryAgain,
 )
@@ -34,19 +35,23 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Confirm,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
     SignCheckpoint,
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
 from ipledger.events.bus import Bus, Subscription
+from ipledger.events.facts import Application
 from ipledger.events.position import START, Position
 from ipledger.events.types import CheckpointSigned
+from ipledger.projections.applications import key_of
 
 # A request that an engine took with it when it died is sent again after the first of these; one
 # that is only late is harmed by that as little as by any other repetition.
@@ -105,6 +110,16 @@ class EngineClient:
         subject = names.node_command(self.realm, command.node, "release")
         return await self._ask(subject, _encode(command), Released, timeout_s)
 
+    async def retain(self, command: RetainAttachments, timeout_s: float | None = None) -> Retained:
+        """Send a node's GC."""
+        subject = names.node_command(self.realm, command.node, "retain")
+        return await self._ask(subject, _encode(command), Retained, timeout_s)
+
+    async def confirm(self, node: str, timeout_s: float | None = None) -> Applied:
+        """Whether the commands of a node reach an engine that leads."""
+        subject = names.node_command(self.realm, node, "confirm")
+        return await self._ask(subject, _encode(Confirm()), Applied, timeout_s)
+
     async def apply(self, command: AnyApply) -> Applied:
         """Create or change what a manifest describes."""
         return await self._admin(_APPLY_VERBS[type(command)], command, Applied)
@@ -160,6 +175,16 @@ class EngineClient:
     async def reservations(self, name: str = "") -> Page:
         """The reservations, or the one named."""
         return await self._query("reservations", queries.Reservations(name=name), Page)
+
+    async def applications(self) -> AsyncIterator[Application]:
+        """The applications that are known, page by page, each at a position of its own."""
+        after, last = None, False
+        while not last:
+            page = await self._query("applications", queries.Applications(after=after), Page)
+            for application in page.applications:
+                yield application
+                after = key_of(application)
+            last = page.last
 
     async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
         """The allocations asked for, part by part, all at one position."""

@@ -7,7 +7,7 @@ the subject (DESIGN section 6).
 
 from __future__ import annotations
 
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
@@ -87,11 +87,43 @@ class Release(Command, frozen=True):
     traceparent: TraceParent = ""
 
 
+class Attachment(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """A sandbox and an interface of it, as a runtime lists them."""
+
+    sandbox: _Text
+    interface: _Text
+
+
+class RetainAttachments(Command, frozen=True):
+    """A CNI GC: of its attachments to a network, a node has only the ones listed.
+
+    All others are released, except those that are too young to be on a list that was made before
+    the command came.
+    """
+
+    network: _Text
+    attachments: tuple[Attachment, ...]
+    node: str = ""
+    traceparent: TraceParent = ""
+
+
+class Confirm(Command, frozen=True):
+    """Nothing: the answer says that commands of this node reach an engine that leads."""
+
+    node: str = ""
+
+
 class ReleaseAllocation(Command, frozen=True):
-    """An operator frees an allocation by name; with `sandbox`, only if it still has that one."""
+    """Free an allocation by name, if it is still what the releaser saw (idea 5).
+
+    `uid` is of its pod, `sandbox` is '' where it is held; None is not compared. The collector must
+    name both, and frees nothing whose place is there for another pod.
+    """
 
     allocation: Name
-    sandbox: str = ""
+    uid: str | None = None
+    sandbox: str | None = None
+    reason: Literal["operator", "gc"] = "operator"
     evidence: _Text = ""
 
 
@@ -165,6 +197,8 @@ AnyApply: TypeAlias = ApplyPool | ApplySubnet | ApplyReservation | ApplyApplicat
 AnyCommand: TypeAlias = (
     Allocate
     | Release
+    | RetainAttachments
+    | Confirm
     | ReleaseAllocation
     | ApplyPool
     | DeletePool

@@ -23,6 +23,7 @@ from ipledger.engine.answers import (
     Applied,
     Refused,
     Released,
+    Retained,
     TryAgain,
 )
 from ipledger.engine.checkpoints import Checkpoints
@@ -33,11 +34,13 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Confirm,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
+    RetainAttachments,
 )
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.refusals import Reason, Refusal
@@ -305,6 +308,11 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
             return Applied(position, OUTCOMES[type(event)])
         case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
+        case Confirm():
+            return Applied(position, "unchanged")
+        case RetainAttachments():
+            ended = (e.allocation for e in decision.events if isinstance(e, AddressesReleased))
+            return Retained(position, tuple(ended))
         case Release() | _:
             freed = event.allocation if isinstance(event, AddressesReleased) else ""
             return Released(position, freed)

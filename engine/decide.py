@@ -20,16 +20,18 @@ from ipledger.engine.commands import (
     ApplyReservation,
     ApplySubnet,
     Command,
+    Confirm,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
 )
 from ipledger.engine.pools import apply_pool, delete_pool
 from ipledger.engine.refusals import Refusal
-from ipledger.engine.release import release, release_allocation
+from ipledger.engine.release import release, release_allocation, retain_attachments
 from ipledger.engine.reservations import apply_reservation, delete_reservation
 from ipledger.engine.subnets import apply_subnet, delete_subnet
 from ipledger.events.types import AnyEvent
@@ -45,7 +47,13 @@ class Decision(NamedTuple):
 
 _Outcome: TypeAlias = tuple[AnyEvent, ...] | Refusal
 
+
+def _confirm(state: State, command: Confirm) -> _Outcome:
+    return ()
+
+
 _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
+    Confirm: _confirm,
     ReleaseAllocation: release_allocation,
     ApplyPool: apply_pool,
     DeletePool: delete_pool,
@@ -67,6 +75,8 @@ def decide(state: State, command: AnyCommand, now: int) -> Decision:
             return Decision(refused(state, command, outcome), outcome)
     elif isinstance(command, Release):
         outcome = release(state, command, now)
+    elif isinstance(command, RetainAttachments):
+        outcome = retain_attachments(state, command, now)
     else:
         outcome = _TIMELESS[type(command)](state, command)
     if isinstance(outcome, Refusal):

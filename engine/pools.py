@@ -38,7 +38,7 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
         return ()
     refusal = (
         _immutable(existing, spec) or _removes_held(existing, spec) if existing else None
-    ) or (_overlaps(state, spec) or outside_subnet(state, spec))
+    ) or (_overlaps(state, spec) or _overlaps_subnet(state, spec) or outside_subnet(state, spec))
     if refusal is not None:
         return refusal
     if existing is None:
@@ -117,7 +117,7 @@ def _overlaps(state: State, spec: PoolSpec) -> Refusal | None:
     addresses = usable(spec)
     for prefix, names in state.directory.by_prefix.items():
         if prefix != spec.subnet:
-            refusal = _overlaps_prefix(spec, prefix, names[0])
+            refusal = _overlaps_prefix(spec, prefix, f"pool {names[0]!r}")
         else:
             others = (state.pools[name] for name in names if name != spec.name)
             refusal = next(filter(None, (_shares(spec, addresses, pool) for pool in others)), None)
@@ -126,12 +126,24 @@ def _overlaps(state: State, spec: PoolSpec) -> Refusal | None:
     return None
 
 
-def _overlaps_prefix(spec: PoolSpec, prefix: str, name: str) -> Refusal | None:
+def _overlaps_subnet(state: State, spec: PoolSpec) -> Refusal | None:
+    """A refusal where a pool's prefix is part of a subnet's, or the other way round.
+
+    The subnet would give addresses to its auto pools that this one has (invariant 3).
+    """
+    for _, subnet in sorted(state.subnets.items()):
+        refusal = _overlaps_prefix(spec, subnet.subnet, f"subnet {subnet.name!r}")
+        if subnet.subnet != spec.subnet and refusal is not None:
+            return refusal
+    return None
+
+
+def _overlaps_prefix(spec: PoolSpec, prefix: str, other: str) -> Refusal | None:
     if (":" in prefix) != (":" in spec.subnet):
         return None
     if overlap((network(spec.subnet),), (network(prefix),)) is None:
         return None
-    message = f"spec.subnet: {spec.subnet!r} overlaps with pool {name!r}, whose subnet is {prefix}"
+    message = f"spec.subnet: {spec.subnet!r} overlaps with {other}, whose subnet is {prefix}"
     return Refusal(Reason.POOL_OVERLAP, message, "spec.subnet", spec.subnet)
 
 

@@ -12,9 +12,10 @@ from ipledger.engine.commands import AnyApply
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import ReservationSpec
+from ipledger.events.facts import Application, ReservationSpec
 from ipledger.events.position import PositionText
 from ipledger.projections.allocations import Allocation
+from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, common, members, parse_ranges, size
 from ipledger.projections.rows import (
@@ -55,6 +56,12 @@ class Reservations(Query, frozen=True):
     name: str = ""
 
 
+class Applications(Query, frozen=True):
+    """A page of the applications that are known, by their keys, behind that of `after`."""
+
+    after: ApplicationKey | None = None
+
+
 class Check(Query, frozen=True):
     """What these commands would do, one after another. Nothing is changed."""
 
@@ -70,6 +77,7 @@ class AllocationsWhere(Query, frozen=True):
     id: str = ""
     namespace: str = ""
     pod: str = ""
+    uid: str = ""
     pool: str = ""
     reservation: str = ""
     node: str = ""
@@ -87,7 +95,14 @@ class AskCheckpoint(Query, frozen=True):
 
 
 AnyQuery: TypeAlias = (
-    Pools | Subnets | Reservations | AllocationsWhere | AskStatus | AskCheckpoint | Check
+    Pools
+    | Subnets
+    | Reservations
+    | Applications
+    | AllocationsWhere
+    | AskStatus
+    | AskCheckpoint
+    | Check
 )
 
 
@@ -113,6 +128,13 @@ def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...
         held = sum(len(members(pool.taken, part)) for pool, part in _parts(state, spec, intervals))
         rows.append(reservation_row(spec, total=size(intervals), allocated=held))
     return tuple(rows)
+
+
+def applications(state: State, query: Applications) -> tuple[tuple[Application, ...], bool]:
+    """A page of applications, and whether it is the last."""
+    keys = sorted(key for key in state.applications if query.after is None or key > query.after)
+    page = tuple(state.applications[key] for key in keys[:PAGE_ROWS])
+    return page, len(keys) <= PAGE_ROWS
 
 
 def _parts(
@@ -145,6 +167,8 @@ def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Ref
         found = [state.allocations.get(query.id)]
     elif query.sandbox and query.interface:
         found = [state.allocations.at((query.sandbox, query.interface))]
+    elif query.uid:
+        found = state.allocations.of_pod(query.uid)
     elif query.reservation:
         found = _held_in_spite(state, query.reservation)
     elif query.pool:
@@ -159,6 +183,7 @@ def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:
         (query.id, allocation.id),
         (query.namespace, allocation.common.namespace),
         (query.pod, allocation.pod_name),
+        (query.uid, allocation.pod_uid),
         (query.node, allocation.node),
         (query.sandbox, allocation.sandbox),
         (query.interface, allocation.interface),

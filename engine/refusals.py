@@ -66,8 +66,12 @@ class Reason(StrEnum):
     """No application of that kind and name is known."""
     APPLICATION_CHANGED = "ApplicationChanged"
     """The application has another UID than the one whose end was seen (idea 5)."""
+    POD_CHANGED = "PodChanged"
+    """The allocation belongs to another pod than the one the releaser saw (idea 5)."""
     SANDBOX_CHANGED = "SandboxChanged"
     """The allocation has gone on to another sandbox than the one the releaser saw (idea 5)."""
+    PLACE_EXISTS = "PlaceExists"
+    """The collector would free what is kept for the next pod in its place."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

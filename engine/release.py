@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from ipledger.engine.auto_pools import addresses_of, emptied, shed
-from ipledger.engine.commands import Release, ReleaseAllocation
+from collections.abc import Iterable
+
+from ipledger.engine.auto_pools import Leaving, addresses_of, emptied, shed
+from ipledger.engine.commands import Release, ReleaseAllocation, RetainAttachments
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.types import (
     AddressesHeld,
@@ -13,8 +15,12 @@ from ipledger.events.types import (
     ReleaseReason,
 )
 from ipledger.projections.allocations import Allocation
+from ipledger.projections.fence import FENCE_MICROS
 from ipledger.projections.fixed import exists
 from ipledger.projections.state import State
+
+LISTED_WITHIN_MICROS = FENCE_MICROS
+"""How old a runtime's list of attachments may be: an attachment that came later is not on it."""
 
 
 def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
@@ -22,14 +28,7 @@ def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
     attachment = (command.sandbox, command.interface)
     held = state.allocations.at(attachment)
     if held is not None and held.node == command.node:
-        place = held.place
-        if place is not None and exists(place, state.applications.get(place.application)):
-            return (
-                AddressesHeld(
-                    allocation=held.id, sandbox=held.sandbox, traceparent=command.traceparent
-                ),
-            )
-        return released(state, held, ReleaseReason.CNI_DEL, traceparent=command.traceparent)
+        return _detached(state, (held,), ReleaseReason.CNI_DEL, traceparent=command.traceparent)
     if held is None and command.fence and state.ended.ended_at(attachment, now) is None:
         return (
             AttachmentDeleted(
@@ -39,28 +38,112 @@ def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
     return ()
 
 
+def retain_attachments(
+    state: State, command: RetainAttachments, now: int
+) -> tuple[AnyEvent, ...] | Refusal:
+    """A GC: a DEL for each attachment of this node that its runtime does not list.
+
+    One that is younger than `LISTED_WITHIN_MICROS` may have come behind the list: the next GC
+    finds it.
+    """
+    listed = {(item.sandbox, item.interface) for item in command.attachments}
+    stale = [
+        allocation
+        for allocation in state.allocations.all()
+        if allocation.node == command.node
+        and allocation.network == command.network
+        and allocation.sandbox
+        and allocation.attachment not in listed
+        and allocation.bound <= now - LISTED_WITHIN_MICROS
+    ]
+    evidence = f"not among the {len(listed)} attachments to {command.network!r} on {command.node}"
+    return _detached(
+        state, stale, ReleaseReason.CNI_GC, evidence=evidence, traceparent=command.traceparent
+    )
+
+
 def release_allocation(state: State, command: ReleaseAllocation) -> tuple[AnyEvent, ...] | Refusal:
-    """An operator's release of one allocation that is live and still what the operator saw."""
+    """The release of one allocation that is live and still what the releaser saw."""
+    by_collector = command.reason == ReleaseReason.GC
+    if by_collector and (command.uid is None or command.sandbox is None or not command.evidence):
+        message = "reason: 'gc' needs uid, sandbox and evidence"
+        return Refusal(Reason.BAD_REQUEST, message, "reason", command.reason)
     held = state.allocations.get(command.allocation)
     if held is None:
         message = f"no live allocation {command.allocation!r}"
         return Refusal(Reason.ALLOCATION_UNKNOWN, message, "allocation", command.allocation)
-    if command.sandbox and command.sandbox != held.sandbox:
-        message = f"allocation {held.id} has sandbox {held.sandbox}, not {command.sandbox}"
-        return Refusal(Reason.SANDBOX_CHANGED, message, "sandbox", command.sandbox)
-    return released(state, held, ReleaseReason.OPERATOR, evidence=command.evidence)
+    changed = _changed(held, command)
+    if changed is not None:
+        return changed
+    if by_collector and _has_place(state, held):
+        message = f"allocation {held.id} is kept for the next pod {held.pod}"
+        return Refusal(Reason.PLACE_EXISTS, message, "allocation", held.id)
+    return released(state, held, command.reason, evidence=command.evidence)
 
 
 def released(
     state: State, held: Allocation, reason: str, *, evidence: str = "", traceparent: str = ""
 ) -> tuple[AnyEvent, ...]:
     """An allocation's release, and what its pools do then: shrink, or go with their last one."""
-    leaving = addresses_of(held)
-    event = AddressesReleased(
+    event = _release_of(held, reason, evidence, traceparent)
+    return (event, *_pools_without(state, (held,)))
+
+
+def _changed(held: Allocation, command: ReleaseAllocation) -> Refusal | None:
+    if command.uid is not None and command.uid != held.pod.uid:
+        message = f"allocation {held.id} belongs to pod {held.pod.uid}, not {command.uid}"
+        return Refusal(Reason.POD_CHANGED, message, "uid", command.uid)
+    if command.sandbox is not None and command.sandbox != held.sandbox:
+        has = f"sandbox {held.sandbox}" if held.sandbox else "no sandbox"
+        message = f"allocation {held.id} has {has}, not {command.sandbox or 'none'}"
+        return Refusal(Reason.SANDBOX_CHANGED, message, "sandbox", command.sandbox)
+    return None
+
+
+def _detached(
+    state: State,
+    ended: Iterable[Allocation],
+    reason: str,
+    *,
+    evidence: str = "",
+    traceparent: str = "",
+) -> tuple[AnyEvent, ...]:
+    """The ends of attachments: held where there is a place for the next pod, else released."""
+    events: list[AnyEvent] = []
+    leaving: list[Allocation] = []
+    for held in ended:
+        if _has_place(state, held):
+            events.append(
+                AddressesHeld(allocation=held.id, sandbox=held.sandbox, traceparent=traceparent)
+            )
+        else:
+            leaving.append(held)
+            events.append(_release_of(held, reason, evidence, traceparent))
+    return (*events, *_pools_without(state, leaving))
+
+
+def _release_of(
+    held: Allocation, reason: str, evidence: str, traceparent: str
+) -> AddressesReleased:
+    return AddressesReleased(
         allocation=held.id,
         sandbox=held.sandbox,
         reason=reason,
         evidence=evidence,
         traceparent=traceparent,
     )
-    return (event, *shed(state, leaving), *emptied(state, leaving))
+
+
+def _has_place(state: State, held: Allocation) -> bool:
+    place = held.place
+    return place is not None and exists(place, state.applications.get(place.application))
+
+
+def _pools_without(state: State, gone: Iterable[Allocation]) -> tuple[AnyEvent, ...]:
+    """What pools do when allocations leave: shrink, or go with their last one."""
+    leaving: dict[str, list[int]] = {}
+    for allocation in gone:
+        for pool, addresses in addresses_of(allocation).items():
+            leaving.setdefault(pool, []).extend(addresses)
+    left: Leaving = leaving
+    return (*shed(state, left), *emptied(state, left))

@@ -31,12 +31,14 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Confirm,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
     SignCheckpoint,
 )
 from ipledger.engine.commit_loop import Look, Reply, Request
@@ -51,9 +53,11 @@ from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
-_NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release]] = {
+_NODE_COMMANDS: dict[str, Callable[[bytes], Allocate | Release | RetainAttachments | Confirm]] = {
     "allocate": Decoder(Allocate).decode,
     "release": Decoder(Release).decode,
+    "retain": Decoder(RetainAttachments).decode,
+    "confirm": Decoder(Confirm).decode,
 }
 _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand | SignCheckpoint]] = {
     "apply-pool": Decoder(ApplyPool).decode,
@@ -71,6 +75,7 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
     "subnets": Decoder(queries.Subnets).decode,
     "reservations": Decoder(queries.Reservations).decode,
+    "applications": Decoder(queries.Applications).decode,
     "check": Decoder(queries.Check).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
@@ -182,6 +187,9 @@ class EngineService:
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
                 return Page(position, reservations=queries.reservations(state, query))
+            case queries.Applications():
+                rows, last = queries.applications(state, query)
+                return Page(position, applications=rows, last=last)
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case queries.AskCheckpoint():

@@ -165,6 +165,8 @@ class ReleaseReason:
     """The words `AddressesReleased.reason` may hold."""
 
     CNI_DEL = "cni-del"
+    CNI_GC = "cni-gc"
+    GC = "gc"
     OPERATOR = "operator"
     SCALED_DOWN = "scaled-down"
     APPLICATION_DELETED = "application-deleted"

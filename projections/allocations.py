@@ -71,8 +71,8 @@ class HeldAddress(msgspec.Struct, frozen=True, gc=False):
 class Allocation(msgspec.Struct, frozen=True, gc=False):
     """One interface of one pod with its addresses.
 
-    It was the realm's `number`-th, at `sequence` and `index` of the log; `since` is in
-    microseconds (Unix).
+    It was the realm's `number`-th, at `sequence` and `index` of the log. `since` is when, and
+    `bound` when its last sandbox came, in microseconds (Unix).
     """
 
     number: int
@@ -85,6 +85,7 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     sequence: int
     index: int
     since: int
+    bound: int
 
     @property
     def id(self) -> str:

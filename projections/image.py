@@ -101,7 +101,7 @@ class Live(Block, frozen=True):
     counts: list[int]
     terms: Column[Terms]
     values: Numbers
-    moments: Column[tuple[int, int]]
+    moments: Column[tuple[int, int, int]]
     indexes: list[int]
 
 
@@ -186,6 +186,6 @@ def _live(rows: Sequence[Allocation]) -> Live:
         [len(row.addresses) for row in rows],
         column([address.terms for address in held]),
         numbers([address.value for address in held]),
-        column([(row.sequence, row.since) for row in rows]),
+        column([(row.sequence, row.since, row.bound) for row in rows]),
         [row.index for row in rows],
     )

@@ -109,9 +109,10 @@ def _allocations(live: Live, shared: Shared) -> list[Allocation]:
         live.sandboxes,
         _shared(live.commons, shared),
         _grouped(held, live.counts),
-        Column([sequence for sequence, _ in moments.table], moments.at).rows(),
+        Column([sequence for sequence, _, _ in moments.table], moments.at).rows(),
         live.indexes,
-        Column([since for _, since in moments.table], moments.at).rows(),
+        Column([since for _, since, _ in moments.table], moments.at).rows(),
+        Column([bound for _, _, bound in moments.table], moments.at).rows(),
     )
     allocations = list(map(Allocation, *columns))
     assert len(allocations) == len(live.numbers), "every column has a row for each"

@@ -7,7 +7,15 @@ from collections.abc import Sequence
 import msgspec
 
 from ipledger.events.clock import format_time
-from ipledger.events.facts import Address, AutoPool, ReservationSpec, Route, Selector, SubnetSpec
+from ipledger.events.facts import (
+    Address,
+    AutoPool,
+    Owner,
+    ReservationSpec,
+    Route,
+    Selector,
+    SubnetSpec,
+)
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.labels import auto_labels
 from ipledger.projections.pool import Pool
@@ -74,7 +82,11 @@ class ReservationRow(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class AllocationRow(msgspec.Struct, frozen=True, rename="camel"):
-    """An allocation; `since` is RFC 3339, `position` where it was allocated."""
+    """An allocation; `position` is where it was allocated.
+
+    `since` is when, and `bound` when its last sandbox came, '' for the one that it was allocated
+    for: RFC 3339.
+    """
 
     id: str
     namespace: str
@@ -88,6 +100,8 @@ class AllocationRow(msgspec.Struct, frozen=True, rename="camel"):
     position: str
     network: str = ""
     routes: tuple[Route, ...] = ()
+    owner: Owner | None = None
+    bound: str = ""
 
 
 def pool_row(pool: Pool) -> PoolRow:
@@ -160,4 +174,6 @@ def allocation_row(allocation: Allocation) -> AllocationRow:
         str(allocation.position),
         allocation.network,
         allocation.routes,
+        allocation.owner,
+        "" if allocation.bound == allocation.since else format_time(allocation.bound),
     )

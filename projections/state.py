@@ -282,6 +282,7 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
         at.sequence,
         at.index,
         at.time,
+        at.time,
     )
     for held in allocation.addresses:
         state.pools[held.terms.pool].take(held.value, allocation)
@@ -301,7 +302,7 @@ def _held(state: State, fact: Address) -> HeldAddress:
 
 
 def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> None:
-    changes: dict[str, Any] = {"sandbox": event.sandbox}
+    changes: dict[str, Any] = {"sandbox": event.sandbox, "bound": at.time}
     if event.pod is not None:
         changes |= {
             "pod_name": event.pod.name,

@@ -9,12 +9,13 @@
  *
  *   - where the agent is (ipam.socket in the network configuration);
  *   - VERSION, which a runtime asks before an agent may exist;
- *   - what to say when the agent does not answer, or answers with something that is not an answer.
+ *   - what to say when the agent does not answer, or answers with something that is not an answer:
+ *     to STATUS that the plugin is not available.
  *
  * Its own failures are CNI error objects on stdout with exit code 1, as the CNI specification asks
  * (https://www.cni.dev/docs/spec/#error), with the specification's codes: 4 a bad environment
- * variable, 5 input or output failed, 6 the input cannot be decoded, 7 a bad configuration, and
- * 11 try again later.
+ * variable, 5 input or output failed, 6 the input cannot be decoded, 7 a bad configuration,
+ * 11 try again later, and 50 not available.
  *
  * A pod waits for this process, so it is one static program: no dynamic linker, no stdio, no heap.
  * The two large buffers are in .bss and cost only the pages that are used. Stdin, the environment
@@ -51,6 +52,7 @@ enum cni_code {
     CNI_DECODING_FAILURE = 6,
     CNI_BAD_CONFIGURATION = 7,
     CNI_TRY_AGAIN_LATER = 11,
+    CNI_NOT_AVAILABLE = 50,
 };
 
 enum {
@@ -64,7 +66,7 @@ enum {
     ERROR_MAX = JSON_GROWTH * (2 * TEXT_MAX + VERSION_MAX) + 128,
 };
 
-static const char *const SUPPORTED_VERSIONS[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0"};
+static const char *const SUPPORTED_VERSIONS[] = {"0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"};
 
 static const struct {
     const char *variable, *header;
@@ -228,7 +230,11 @@ __attribute__((noreturn, sentinel)) static void die(enum cni_code code, const ch
 
 __attribute__((noreturn)) static void die_unanswered(const char *why)
 {
-    die(CNI_TRY_AGAIN_LATER, "is `ipledger up` running on this node?",
+    const char *command = getenv("CNI_COMMAND");
+    bool is_status = command && strcmp(command, "STATUS") == 0;
+
+    die(is_status ? CNI_NOT_AVAILABLE : CNI_TRY_AGAIN_LATER,
+        "is `ipledger up` running on this node?",
         "the ipledger agent does not answer at ", agent_address.sun_path, ": ", why, NULL);
 }
 
@@ -785,7 +791,7 @@ int main(void)
         die(CNI_DECODING_FAILURE, "", "the network configuration on stdin is larger than 4 MiB",
             NULL);
     if (!command || !*command)
-        die(CNI_BAD_ENVIRONMENT, "a CNI runtime sets it to ADD, DEL, CHECK or VERSION",
+        die(CNI_BAD_ENVIRONMENT, "a CNI runtime sets it to ADD, DEL, CHECK, GC, STATUS or VERSION",
             "the environment variable CNI_COMMAND is missing or empty", NULL);
     if (strcmp(command, "VERSION") == 0)
         return print_versions();

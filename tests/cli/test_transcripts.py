@@ -1,20 +1,15 @@
 """Each command's stdout, stderr and exit code, against the transcripts in snapshots/.
 
-A transcript is a list of commands with what they print: `$ ` starts a command, `! ` a line of
-stderr, `[exit N]` stands behind a command that ends with N other than 0. `< FILE` is stdin.
-IPLEDGER_UPDATE_SNAPSHOTS=1 writes down what the commands do now.
+See `support.transcripts`.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
-from pathlib import Path
-
 import pytest
 from nats.aio.client import Client as NatsClient
 from support.chains import chain
-from support.terminal import MANIFESTS, Cli, Clock, Result
+from support.terminal import MANIFESTS, Cli, Clock
+from support.transcripts import SNAPSHOTS, check
 
 from ipledger.engine.client import EngineClient, RefusedError
 from ipledger.engine.commands import Allocate, Release
@@ -22,9 +17,6 @@ from ipledger.events.facts import Pod
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.kube.manifest import Manifest, parse
-
-SNAPSHOTS = Path(__file__).parent / "snapshots"
-UPDATE = os.environ.get("IPLEDGER_UPDATE_SNAPSHOTS") == "1"
 
 EMPTY = ("help", "usage", "empty", "apply", "bad_input")
 FURNISHED = (
@@ -45,35 +37,6 @@ FURNISHED = (
     "ledger",
 )
 LOST = ("restore",)
-
-
-async def transcript(cli: Cli, recorded: str) -> str:
-    """Run a transcript's commands again and write down what they do."""
-    commands = [line[2:] for line in recorded.splitlines() if line.startswith("$ ")]
-    return "\n".join([_entry(command, await _run(cli, command)) for command in commands])
-
-
-async def _run(cli: Cli, command: str) -> Result:
-    words = shlex.split(command)
-    assert words.pop(0) == "ipledger"
-    stdin = (MANIFESTS / words.pop()).read_text() if "<" in words else ""
-    return await cli(*(word for word in words if word != "<"), stdin=stdin)
-
-
-def _entry(command: str, result: Result) -> str:
-    lines = [f"$ {command}", *result.stdout.splitlines()]
-    lines += [f"! {line}" for line in result.stderr.splitlines()]
-    lines += [f"[exit {result.code}]"] if result.code else []
-    return "\n".join(lines) + "\n"
-
-
-async def check(cli: Cli, name: str) -> None:
-    path = SNAPSHOTS / f"{name}.txt"
-    recorded = path.read_text()
-    now = await transcript(cli, recorded)
-    if UPDATE:
-        path.write_text(now)
-    assert now == recorded
 
 
 async def furnish(engine: EngineClient, clock: Clock) -> None:
@@ -139,4 +102,5 @@ async def test_a_command_on_a_realm_whose_stream_is_lost_prints_what_was_recorde
 
 
 def test_every_transcript_is_run() -> None:
-    assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == {*EMPTY, *FURNISHED, *LOST}
+    run = {*EMPTY, *FURNISHED, *LOST, "gc"}  # that one is in test_gc.py
+    assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == run

@@ -133,11 +133,18 @@ def test_check_does_not_exist_before_0_4_0(node: Node, version: str) -> None:
     assert node.cni("CHECK", "nobody", node.config(version)).json["code"] == 1
 
 
-@pytest.mark.parametrize("version", ["0.3.0", "0.3.1", "0.4.0", "1.0.0"])
+@pytest.mark.parametrize("command", ["GC", "STATUS"])
+def test_gc_and_status_do_not_exist_before_1_1_0(node: Node, command: str) -> None:
+    error = node.cni(command, "", node.config("1.0.0"), CNI_CONTAINERID=None).json
+    assert error["code"] == 1
+    assert command in error["msg"]
+
+
+@pytest.mark.parametrize("version", ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"])
 def test_the_result_is_exact_for_each_version(node: Node, version: str) -> None:
     result = node.cni("ADD", f"v-{version}", node.config(version)).json
     node.cni("DEL", f"v-{version}", node.config(version))
     (ip,) = result.pop("ips")
     assert result == {"cniVersion": version, "routes": [], "dns": {}}
     assert ip.pop("address").endswith("/24")
-    assert ip == ({} if version == "1.0.0" else {"version": "4"})
+    assert ip == ({"version": "4"} if version < "1.0.0" else {})

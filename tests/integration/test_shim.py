@@ -174,7 +174,7 @@ async def test_version_needs_no_agent(shim: Path) -> None:
     assert outcome.code == 0
     assert json.loads(outcome.stdout) == {
         "cniVersion": "0.3.1",
-        "supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0"],
+        "supportedVersions": ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"],
     }
 
 
@@ -452,3 +452,9 @@ def test_a_build_without_a_compiler_says_what_to_install(
     assert shutil.which("cc") is None
     with pytest.raises(ShimBuildError, match="install musl-tools or gcc"):
         build_shim(SHIM_SOURCE, folder / "shim")
+
+
+async def test_status_without_an_agent_is_code_50(shim: Path, folder: Path) -> None:
+    stdin = json.dumps({"cniVersion": "1.1.0", "ipam": {"socket": f"{folder}/none"}}).encode()
+    error = (await call(shim, stdin, CNI_COMMAND="STATUS")).error()
+    assert (error["cniVersion"], error["code"]) == ("1.1.0", 50)

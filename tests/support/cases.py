@@ -1,4 +1,4 @@
-"""Spiderpool's own test cases: which of them the scenarios have, by the ids in their titles."""
+"""Spiderpool's own test cases: which of them our tables have, by the ids in their titles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from support.judging import JUDGE_TABLE, judge_rows
 from support.scenario import read_table
 
 _ROOT = Path(__file__).parents[2]
@@ -35,10 +36,12 @@ def covered() -> dict[str, list[str]]:
 
 
 def titles() -> Iterator[tuple[str, str]]:
-    """Every scenario: the name of its table, and its title."""
+    """Every scenario, and every row of the judge's table: the name of the table, and the title."""
     for table in _TABLES:
         for scenario in read_table(table):
             yield table.name, scenario.title
+    for row in judge_rows():
+        yield JUDGE_TABLE.name, row.title
 
 
 def summary() -> str:

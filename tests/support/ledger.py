@@ -17,6 +17,7 @@ from ipledger.engine.commands import (
     DeleteApplication,
     DeletePool,
     ReleaseAllocation,
+    RetainAttachments,
 )
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.refusals import Reason
@@ -24,13 +25,20 @@ from ipledger.engine.subnets import free_of
 from ipledger.events import commit
 from ipledger.events.facts import Verdict
 from ipledger.events.log import Entry
-from ipledger.events.types import AddressesAllocated, AllocationRefused
+from ipledger.events.types import (
+    AddressesAllocated,
+    AddressesHeld,
+    AddressesReleased,
+    AllocationRefused,
+)
 from ipledger.projections.fold import Fold
 from ipledger.projections.ranges import minus, usable
 from ipledger.projections.state import Moment, State, evolve
 from support import model
 from support.deep import deep
 from support.desk import NOON
+
+_ENDINGS = (AddressesReleased, AddressesHeld)
 
 
 class Step(NamedTuple):
@@ -130,6 +138,12 @@ class Ledger:
         if decision.refusal is not None:
             recorded = [type(event) for event in decision.events]
             assert recorded in ([], [AllocationRefused]), "invariant 4: a refusal left an event"
+        if isinstance(command, RetainAttachments):
+            listed = {(item.sandbox, item.interface) for item in command.attachments}
+            gone = [e.allocation for e in decision.events if isinstance(e, _ENDINGS)]
+            node, network = command.node, command.network
+            assert set(gone) == model.unlisted(self.facts, node, network, listed, self.now)
+            assert len(gone) == len(set(gone))
         if not isinstance(command, Allocate):
             return
         fenced = model.is_fenced(self.facts, command.sandbox, command.interface, self.now)
@@ -168,6 +182,8 @@ class Ledger:
                 tuple((held.pool, ip_address(held.ip)) for held in a.addresses),
                 a.pod,
                 a.owner,
+                a.network,
+                a.bound,
             )
             for a in state.allocations.all()
         }

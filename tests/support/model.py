@@ -57,7 +57,8 @@ FENCE_MICROS = 120_000_000
 class Live(NamedTuple):
     """An allocation that holds its addresses: pairs of pool and address.
 
-    Without a sandbox it is kept for the next pod. `pod` and `owner` say in which place.
+    Without a sandbox it is kept for the next pod. `pod` and `owner` say in which place. `bound` is
+    when its sandbox came.
     """
 
     identity: tuple[str, str]
@@ -66,6 +67,8 @@ class Live(NamedTuple):
     addresses: tuple[tuple[str, Ip], ...]
     pod: Pod
     owner: Owner | None
+    network: str
+    bound: int
 
 
 class Freed(NamedTuple):
@@ -113,7 +116,7 @@ def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
     """The facts behind an event that was committed at a time."""
     match event:
         case AddressesAllocated():
-            return _allocated(facts, event)
+            return _allocated(facts, event, time)
         case AllocationRebound():
             return _rebound(facts, event, time)
         case AddressesHeld():
@@ -176,6 +179,20 @@ def free(facts: Facts, pool: str) -> list[Ip]:
     return [address for address in unheld if not is_reserved(facts, address)]
 
 
+def unlisted(
+    facts: Facts, node: str, network: str, listed: set[tuple[str, str]], now: int
+) -> set[str]:
+    """The attachments to a network that a node's runtime had time to list and did not list."""
+    return {
+        name
+        for name, live in facts.live.items()
+        if (live.node, live.network) == (node, network)
+        and live.sandbox
+        and (live.sandbox, live.identity[1]) not in listed
+        and now - live.bound >= FENCE_MICROS
+    }
+
+
 def is_fenced(facts: Facts, sandbox: str, interface: str, now: int) -> bool:
     """Whether an ADD for an attachment comes behind its DEL, and not long enough behind."""
     ended_at = facts.ended.get((sandbox, interface))
@@ -235,7 +252,7 @@ def _reserved(
     return facts._replace(freed=freed)
 
 
-def _allocated(facts: Facts, event: AddressesAllocated) -> Facts:
+def _allocated(facts: Facts, event: AddressesAllocated, time: int) -> Facts:
     assert event.allocation not in facts.live, "an allocation id is used once"
     assert event.allocation not in facts.over, "an allocation id is used once"
     addresses = tuple((held.pool, ip_address(held.ip)) for held in event.addresses)
@@ -244,7 +261,16 @@ def _allocated(facts: Facts, event: AddressesAllocated) -> Facts:
         assert _may_serve(facts.pools[pool], event), "an auto pool serves its application alone"
         assert not is_reserved(facts, address), "invariant 1: a reserved address was given out"
     identity = (event.pod.uid, event.interface)
-    live = Live(identity, event.node, event.sandbox, addresses, event.pod, event.owner)
+    live = Live(
+        identity,
+        event.node,
+        event.sandbox,
+        addresses,
+        event.pod,
+        event.owner,
+        event.network,
+        bound=time,
+    )
     freed = tuple(f for f in facts.freed if (f.pool, f.address) not in addresses)
     return facts._replace(live=_set(facts.live, event.allocation, live), freed=freed)
 
@@ -314,7 +340,7 @@ def _released(facts: Facts, event: AddressesReleased, time: int) -> Facts:
 
 def _rebound(facts: Facts, event: AllocationRebound, time: int) -> Facts:
     old = facts.live[event.allocation]
-    new = old._replace(sandbox=event.sandbox)
+    new = old._replace(sandbox=event.sandbox, bound=time)
     if event.pod is not None:
         identity = (event.pod.uid, old.identity[1])
         new = new._replace(identity=identity, pod=event.pod, node=event.node)

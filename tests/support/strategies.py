@@ -15,12 +15,14 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Attachment,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
 )
 from ipledger.engine.subnet_annotations import IP_NUMBER, RECLAIM, SUBNET
 from ipledger.events.facts import (
@@ -238,12 +240,19 @@ def commands() -> st.SearchStrategy[AnyCommand]:
     frees = st.builds(
         ReleaseAllocation,
         allocation=st.integers(1, 12).map(lambda n: f"a{n}"),
-        sandbox=st.just("") | _sandboxes,
+        sandbox=st.none() | st.just("") | _sandboxes,
+    )
+    listed = st.builds(Attachment, _sandboxes, _interfaces)
+    gcs = st.builds(
+        RetainAttachments,
+        network=st.just(""),
+        attachments=st.lists(listed, max_size=30).map(tuple),
+        node=_nodes,
     )
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
     deletes = st.builds(DeletePool, name=_names)
     resources = (reservations(), applications(), subnets())
-    return st.one_of(dels, dels, frees, pools, pools, deletes, *resources)
+    return st.one_of(dels, dels, frees, gcs, pools, pools, deletes, *resources)
 
 
 @st.composite
@@ -266,9 +275,17 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
         node=live.node,
     )
     delete = Release(sandbox=live.sandbox, interface=interface, node=live.node)
-    free = ReleaseAllocation(allocation=allocation, sandbox=draw(st.sampled_from(("", "s1"))))
+    by_name = ReleaseAllocation(allocation=allocation, sandbox=draw(st.sampled_from((None, "s1"))))
+    by_collector = ReleaseAllocation(
+        allocation=allocation,
+        uid=draw(st.sampled_from((live.identity[0], "other"))),
+        sandbox=draw(st.sampled_from((live.sandbox, "s1"))),
+        reason="gc",
+        evidence="pod gone",
+    )
     keep = ApplyPool(pool=pool, reclaim=draw(st.none() | st.booleans()))
-    choices: tuple[AnyCommand, ...] = (delete, again, ApplyPool(pool=changed), keep, free)
+    pools = (ApplyPool(pool=changed), keep)
+    choices: tuple[AnyCommand, ...] = (delete, again, *pools, by_name, by_collector)
     return draw(st.sampled_from(choices))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable
+from typing import Any
 
 from ipledger.engine.commands import (
     Allocate,
@@ -13,12 +14,14 @@ from ipledger.engine.commands import (
     ApplyPool,
     ApplyReservation,
     ApplySubnet,
+    Attachment,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     Release,
     ReleaseAllocation,
+    RetainAttachments,
 )
 from ipledger.events.facts import (
     Application,
@@ -91,7 +94,8 @@ def command(text: str) -> AnyCommand:
 
     `pool … [reclaim=true]`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`,
     `unreserve NAME`,
-    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
+    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `GC NETWORK …`,
+    `release ID [uid=…] [sandbox=…] [reason=gc] [evidence=…]`.
     """
     verb, _, rest = text.partition(" ")
     if verb == "pool":
@@ -138,7 +142,8 @@ def application(text: str, *words: str) -> Application:
 
 
 def add(pod: str, *words: str) -> Allocate:
-    """An ADD: `POD [sandbox=…] [uid=…] [if=eth0] [node=n1] [v4=a,b] [v6=c] [clean-gateway]`.
+    """An ADD: `POD [sandbox=…] [uid=…] [if=eth0] [node=n1] [network=…] [v4=a,b] [v6=c]
+    [clean-gateway]`.
 
     And what the cluster says of the pod: `[ns=ns] [labels=K=V,…] [owner=apps/v1/Deployment/web]
     [owner-uid=…] [replicas=2] [no-auto-pools]
@@ -153,6 +158,7 @@ def add(pod: str, *words: str) -> Allocate:
         sandbox=given.pop("sandbox", f"{pod}-sandbox"),
         interface=given.pop("if", "eth0"),
         node=given.pop("node", "n1"),
+        network=given.pop("network", ""),
         default_ipv4_pools=_list(given.pop("v4", "")),
         default_ipv6_pools=_list(given.pop("v6", "")),
         clean_gateway=given.pop("clean-gateway", None) is not None,
@@ -177,6 +183,19 @@ def delete(sandbox: str, *words: str) -> Release:
         fence=given.pop("no-fence", None) is None,
     )
     assert not given, f"unknown words in DEL {sandbox}: {given}"
+    return made
+
+
+def retain(network: str, *words: str) -> RetainAttachments:
+    """A GC: `NETWORK [SANDBOX/INTERFACE]… [node=n1]`."""
+    given = fields([word for word in words if "=" in word])
+    listed = (word.partition("/") for word in words if "=" not in word)
+    made = RetainAttachments(
+        network=network,
+        attachments=tuple(Attachment(sandbox, interface) for sandbox, _, interface in listed),
+        node=given.pop("node", "n1"),
+    )
+    assert not given, f"unknown words in GC {network}: {given}"
     return made
 
 
@@ -206,7 +225,8 @@ def _route(text: str) -> Route:
 
 
 def _release(allocation: str, *words: str) -> ReleaseAllocation:
-    return ReleaseAllocation(allocation=allocation, **fields(list(words)))
+    given: dict[str, Any] = fields(list(words))
+    return ReleaseAllocation(allocation=allocation, **given)
 
 
 def _delete_pool(name: str) -> DeletePool:
@@ -244,5 +264,6 @@ _COMMANDS: dict[str, Callable[..., AnyCommand]] = {
     "gone": _gone,
     "ADD": add,
     "DEL": delete,
+    "GC": retain,
     "release": _release,
 }

@@ -10,7 +10,7 @@ from ipledger.projections.shared import SHARED_MAX, Shared
 
 def allocation(number: int, uid: str, sandbox: str, interface: str = "eth0") -> Allocation:
     common = Common("ns", None, interface, "", -1, ())
-    return Allocation(number, f"pod-{uid}", uid, "n1", sandbox, common, (), 1, 0, 0)
+    return Allocation(number, f"pod-{uid}", uid, "n1", sandbox, common, (), 1, 0, 0, 0)
 
 
 @pytest.fixture

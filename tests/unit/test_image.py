@@ -67,7 +67,7 @@ MADE_AGAIN: dict[type, set[str]] = {
 """What follows from what the image holds."""
 
 LIVE = ("number", "pod_name", "pod_uid", "node", "sandbox", "common", "addresses")
-LIVE_AT = ("sequence", "index", "since")
+LIVE_AT = ("sequence", "index", "since", "bound")
 
 
 @pytest.mark.parametrize("kind", IMAGED)

@@ -33,6 +33,7 @@ def allocation(identity: Identity) -> Allocation:
         sequence=1,
         index=0,
         since=0,
+        bound=0,
     )
 
 

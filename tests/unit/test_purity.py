@@ -49,6 +49,10 @@ CORE = [
         )
     ),
     *(
+        f"gc/{name}.py"
+        for name in ("judge", "case", "claims", "settings", "valve", "schedule", "report")
+    ),
+    *(
         f"events/{name}.py"
         for name in ("types", "facts", "commit", "chain", "addresses", "position", "clock", "log")
     ),
@@ -67,6 +71,7 @@ PURE_IMPORTS = {
     "fnmatch",
     "functools",
     "hashlib",
+    "heapq",
     "itertools",
     "math",
     "msgspec",

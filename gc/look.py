@@ -1,0 +1,170 @@
+"""A look at some allocations: judge them, let the valve pass, read again, release on condition."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
+from ipledger.engine.commands import ReleaseAllocation
+from ipledger.events.clock import format_time
+from ipledger.events.facts import Application
+from ipledger.gc import metrics
+from ipledger.gc.case import Case
+from ipledger.gc.claims import Claim
+from ipledger.gc.judge import Judgement, Verdict, judge
+from ipledger.gc.report import Outcome, Report
+from ipledger.gc.settings import Settings
+from ipledger.gc.valve import Valve
+from ipledger.gc.view import View
+from ipledger.projections.applications import ApplicationKey, key_of_owner
+from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
+from ipledger.projections.cluster.nodes import Node
+from ipledger.projections.cluster.pods import Pod
+
+_log = logging.getLogger(__name__)
+
+_READS_AT_ONCE = 32
+_RELEASES_AT_ONCE = 256
+
+Applications = Mapping[ApplicationKey, Application]
+
+
+@dataclass(slots=True)
+class Looker:
+    """Looks, and remembers what a later look needs. `clock` tells microseconds since the epoch."""
+
+    engine: EngineClient
+    view: View
+    settings: Settings
+    clock: Callable[[], int]
+    valve: Valve = field(init=False)
+    applications: Applications = field(default_factory=dict[ApplicationKey, Application])
+    total: int = 0
+    _seen: dict[str, int] = field(default_factory=dict[str, int], init=False)
+
+    def __post_init__(self) -> None:
+        self.valve = Valve(self.settings)
+
+    def judged(self, claims: Iterable[Claim], report: Report) -> list[tuple[Claim, Judgement]]:
+        """The claims that are not simply kept, as the watches have it."""
+        found: list[tuple[Claim, Judgement]] = []
+        for claim in claims:
+            judgement = judge(self._case(claim, self.view.pod_of(claim), self.view.node_of(claim)))
+            report.count(judgement)
+            if judgement.verdict is not Verdict.KEEP:
+                found.append((claim, judgement))
+        return found
+
+    async def settle(
+        self,
+        zombies: Sequence[tuple[Claim, Judgement]],
+        report: Report,
+        *,
+        dry_run: bool = False,
+        sure: bool = False,
+    ) -> None:
+        """Free what is still a zombie when it is read again, as far as the valve lets it."""
+        report.pods = len(self.view.pods.objects)
+        judgements = {claim.allocation: judgement for claim, judgement in zombies}
+        admitted = self.valve.admit(
+            [claim for claim, _ in zombies], self.total, report.pods, self.clock(), sure=sure
+        )
+        report.withheld = admitted.why
+        for claim in admitted.withheld:
+            report.add(claim, judgements[claim.allocation], Outcome.WITHHELD)
+        if admitted.why:
+            _log.warning("%d zombies are withheld: %s", len(admitted.withheld), admitted.why)
+        for start in range(0, len(admitted.now), _RELEASES_AT_ONCE):
+            part = admitted.now[start : start + _RELEASES_AT_ONCE]
+            confirmed = await self._confirmed(part, judgements, report)
+            if dry_run:
+                for claim, judgement in confirmed:
+                    report.add(claim, judgement, Outcome.WOULD_FREE)
+            else:  # together, so that they are few commits
+                await asyncio.gather(*(self._release(*one, report) for one in confirmed))
+
+    async def _confirmed(
+        self, claims: Sequence[Claim], judgements: Mapping[str, Judgement], report: Report
+    ) -> list[tuple[Claim, Judgement]]:
+        """Those that are zombies still when the API server is asked directly."""
+        limit = asyncio.Semaphore(_READS_AT_ONCE)
+
+        async def one(claim: Claim) -> tuple[Claim, Judgement] | None:
+            async with limit:
+                return await self._confirm(claim, judgements[claim.allocation], report)
+
+        return [found for found in await asyncio.gather(*map(one, claims)) if found is not None]
+
+    async def _confirm(
+        self, claim: Claim, first: Judgement, report: Report
+    ) -> tuple[Claim, Judgement] | None:
+        """A failed read ends the whole look: what such a server says of others is not asked."""
+        if report.failure:
+            report.add(claim, first, Outcome.UNCONFIRMED, report.failure)
+            return None
+        try:
+            confirmed = await self._read_again(claim)
+        except (ApiError, ApiUnreachableError) as error:
+            metrics.API_FAILURES.inc()
+            report.failure = report.failure or f"the API server could not be asked: {error}"
+            report.add(claim, first, Outcome.UNCONFIRMED, str(error))
+            return None
+        if confirmed.verdict is not Verdict.FREE:
+            metrics.SPARED.labels(confirmed.why).inc()
+            report.add(claim, first, Outcome.SPARED, confirmed.text)
+            return None
+        return claim, confirmed
+
+    async def _read_again(self, claim: Claim) -> Judgement:
+        """The verdict on what the API server says when it is asked directly.
+
+        The allocation was read before: that its pod is gone then is gone for ever, since a pod is
+        there before its ADD, and no UID comes back.
+        """
+        pod = await self.view.read_pod(claim)
+        if pod is None or not pod.metadata.is_terminating:  # its node makes no difference
+            return judge(self._case(claim, pod, self.view.node_of(claim)))
+        return judge(self._case(claim, pod, await self.view.read_node(claim)))
+
+    async def _release(self, claim: Claim, judgement: Judgement, report: Report) -> None:
+        command = ReleaseAllocation(
+            allocation=claim.allocation,
+            uid=claim.pod.uid,
+            sandbox=claim.sandbox,
+            reason="gc",
+            evidence=f"{judgement.text}, confirmed at {format_time(self.clock())}"[:1024],
+        )
+        try:
+            await self.engine.release_allocation(command)
+        except RefusedError as error:
+            reason = error.refusal.reason
+            metrics.REFUSED.labels(reason).inc()
+            report.add(claim, judgement, Outcome.REFUSED, f"{reason}: {error}")
+            _log.info("allocation %s was not freed: %s", claim.allocation, error)
+        except EngineUnavailableError as error:
+            report.failure = report.failure or f"the engine could not be asked: {error}"
+            report.add(claim, judgement, Outcome.UNCONFIRMED, str(error))
+        else:
+            metrics.FREED.labels(judgement.why).inc()
+            self.valve.freed(claim.allocation, self.clock())
+            report.add(claim, judgement, Outcome.FREED)
+            _log.info("allocation %s of %s freed: %s", claim.allocation, claim.pod, judgement.text)
+
+    def forget_others(self, claims: Iterable[Claim]) -> None:
+        """Everything was looked at: what is remembered of others is of no use any more."""
+        uids = {claim.pod.uid for claim in claims}
+        self._seen = {uid: at for uid, at in self._seen.items() if uid in uids}
+
+    def _case(self, claim: Claim, pod: Pod | None, node: Node | None) -> Case:
+        now, owner = self.clock(), claim.owner
+        key = key_of_owner(owner, claim.pod.namespace) if owner else None
+        application = self.applications.get(key) if key else None
+        case = Case(claim, pod, node, application, self.settings, now)
+        if case.has_ended and pod is not None and not pod.status.finished_at:
+            seen = self._seen.setdefault(claim.pod.uid, now)
+            return dataclasses.replace(case, seen=seen)
+        return case

@@ -1,0 +1,279 @@
+"""A full comparison: what it frees, and what keeps it from freeing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from support.apiserver import Fault
+from support.apiserver.errors import StatusError
+from support.collecting import NAMESPACE, Field
+
+from ipledger.engine.commands import ApplyApplication, Release
+from ipledger.events.clock import parse_time
+from ipledger.events.facts import Application, Owner
+from ipledger.events.types import AddressesReleased
+from ipledger.gc.report import Outcome, Report
+
+UID = "0b1c2d3e-0000-4000-8000-000000000009"
+CART = Owner("apps/v1", "StatefulSet", "cart", UID)
+
+
+def outcomes(report: Report) -> dict[str, str]:
+    return {finding.pod: finding.outcome for finding in report.findings}
+
+
+async def test_all_and_only_the_zombies_are_freed(field: Field) -> None:
+    live = field.pod("live")
+    await field.add(live)
+    await field.add(live, "net1")
+    await field.zombies(3)
+    field.clock.pass_seconds(60)
+
+    report = await field.compare()
+
+    assert await field.held() == ["live", "live"]
+    assert (report.total, report.zombies, report.outcomes(Outcome.FREED)) == (5, 3, 3)
+    assert {finding.reason for finding in report.findings} == {"gone"}
+
+
+async def test_the_release_says_what_was_seen_and_when_it_was_confirmed(field: Field) -> None:
+    field.pod("other")
+    await field.zombies(1)
+    field.clock.pass_seconds(60)
+    await field.compare()
+    [event] = [e for e in await field.events() if isinstance(e, AddressesReleased)]
+    seen, _, at = event.evidence.rpartition(", confirmed at ")
+    assert (event.reason, seen) == ("gc", f"gone: no pod {NAMESPACE}/gone-0")
+    assert parse_time(at) <= field.clock()
+
+
+async def test_a_dry_run_frees_nothing_and_says_what_it_would_free(field: Field) -> None:
+    field.pod("other")
+    await field.zombies(2)
+    field.clock.pass_seconds(60)
+    report = await field.compare(dry_run=True)
+    assert outcomes(report) == {"gone-0": "would be freed", "gone-1": "would be freed"}
+    assert await field.held() == ["gone-0", "gone-1"]
+
+
+async def test_a_young_allocation_is_looked_at_later(field: Field) -> None:
+    field.pod("other")
+    await field.zombies(1)
+    report = await field.compare()
+    assert [(f.reason, f.outcome) for f in report.findings] == [("young", "later")]
+    assert await field.held() == ["gone-0"]
+
+
+async def test_a_pod_that_the_watch_does_not_have_yet_is_spared_by_a_direct_read(
+    field: Field,
+) -> None:
+    """The watch is synced before the pod is there, and then hears nothing more."""
+    collector = field.collector(min_age_s=0)
+    field.pod("other")
+    await collector.view.sync(30)
+    await field.add(field.pod("late"))
+
+    report = await collector.compare()
+
+    assert outcomes(report) == {"late": "spared"}
+    assert await field.held() == ["late"]
+
+
+async def test_a_pod_that_was_replaced_behind_the_watch_is_freed_and_the_new_one_is_not(
+    field: Field,
+) -> None:
+    collector = field.collector(min_age_s=0)
+    await field.add(field.pod("web"))
+    await collector.view.sync(30)
+    field.delete("web")
+    await field.add(field.pod("web"))  # another UID
+
+    report = await collector.compare()
+
+    assert [(f.reason, f.outcome) for f in report.findings] == [("replaced", "spared")]
+    await field.compare(field.collector(min_age_s=0))
+    assert await field.held() == ["web"]
+
+
+async def test_a_pod_in_a_new_sandbox_since_it_was_read_is_refused_by_the_engine(
+    field: Field,
+) -> None:
+    """What a stale picture names is not what is there: here a machine's next pod took over."""
+    machine = Owner("kubevirt.io/v1", "VirtualMachine", "db", UID)
+    told = Application("kubevirt.io/v1", "VirtualMachine", NAMESPACE, "db", UID)
+    field.pod("other")
+    first = field.pod("virt-launcher-1")
+    await field.add(first, owner=machine)
+    field.delete("virt-launcher-1")
+    field.clock.pass_seconds(60)
+    collector = field.collector()
+    gate = asyncio.Event()
+    field.server.faults.append(Fault("get", "pods", gate=gate))
+    await collector.view.sync(30)
+    comparing = asyncio.create_task(collector.compare())
+    await field.server.until(lambda server: server.count("get", "pods") == 1)
+    await field.engine.apply(ApplyApplication(application=told))
+    second = field.pod("virt-launcher-2")
+    await field.add(second, owner=machine)
+    gate.set()
+
+    report = await comparing
+
+    assert [(f.pod, f.outcome) for f in report.findings] == [("virt-launcher-1", "refused")]
+    assert "PodChanged" in report.findings[0].detail
+    assert await field.held() == ["virt-launcher-2"]
+
+
+async def test_what_is_kept_for_a_stateful_sets_next_pod_stays(field: Field) -> None:
+    told = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=told))
+    made = field.server.create("apps/v1", "statefulsets", {"metadata": {"name": "cart"}}, NAMESPACE)
+    assert made
+    field.pod("other")
+    for name in ("cart-0", "cart-1", "cart-2"):
+        await field.add(field.pod(name), owner=CART)
+        field.delete(name)
+    field.clock.pass_seconds(60)
+    report = await field.compare()
+    assert await field.held() == ["cart-0", "cart-1"]
+    assert report.counts["keep", "place-exists"] == 2
+
+
+async def test_an_application_that_is_gone_goes_with_its_holds_and_its_pool(field: Field) -> None:
+    gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=gone))
+    by_hand = Application("apps/v1", "StatefulSet", NAMESPACE, "manual", replicas=2)
+    await field.engine.apply(ApplyApplication(application=by_hand))
+    field.pod("other")
+    await field.add(field.pod("cart-0"), owner=CART)
+    await field.engine.release(Release(sandbox="sandbox-1", interface="eth0", node="n1"))
+    field.delete("cart-0")
+    assert await field.held() == ["cart-0"]
+    field.clock.pass_seconds(60)
+
+    report = await field.compare()
+
+    assert report.applications == [f"StatefulSet {NAMESPACE}/cart"]
+    assert await field.held() == []
+    assert [a.name async for a in field.engine.applications()] == ["manual"]
+
+
+async def test_an_application_under_its_name_with_another_uid_is_left_to_the_controller(
+    field: Field,
+) -> None:
+    told = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=told))
+    field.server.create("apps/v1", "statefulsets", {"metadata": {"name": "cart"}}, NAMESPACE)
+    field.pod("other")
+    assert (await field.compare()).applications == []
+
+
+async def test_an_application_of_a_kind_that_cannot_be_listed_stays(field: Field) -> None:
+    told = Application("apps.kruise.io/v1", "CloneSet", NAMESPACE, "app", UID)
+    await field.engine.apply(ApplyApplication(application=told))
+    field.pod("other")
+    assert (await field.compare()).applications == []
+    assert [a.name async for a in field.engine.applications()] == ["app"]
+
+
+@pytest.mark.parametrize("reason", ["InternalError", "ServiceUnavailable", "Forbidden"])
+async def test_nothing_is_freed_when_the_direct_read_fails(field: Field, reason: str) -> None:
+    field.pod("other")
+    await field.zombies(3)
+    field.clock.pass_seconds(60)
+    error = StatusError(reason, "not now")
+    field.server.faults.append(Fault("get", "pods", times=99, error=error))
+    report = await field.compare()
+    assert await field.held() == ["gone-0", "gone-1", "gone-2"]
+    assert report.outcomes(Outcome.UNCONFIRMED) == 3
+    assert "not now" in report.failure
+
+
+async def test_nothing_is_freed_when_the_api_server_goes_away_behind_the_list(
+    field: Field,
+) -> None:
+    field.pod("other")
+    await field.zombies(3)
+    field.clock.pass_seconds(60)
+    collector = field.collector()
+    await collector.view.sync(30)
+    await field.server.stop()
+    report = await collector.compare()
+    await field.server.start()
+    assert len(await field.held()) == 3
+    assert report.failure
+
+
+async def test_nothing_is_freed_on_a_proxys_404(field: Field) -> None:
+    field.pod("other")
+    await field.zombies(1)
+    field.clock.pass_seconds(60)
+
+    class PageError(StatusError):
+        def status(self) -> dict[str, Any]:
+            return {"code": 404, "message": "nothing here"}
+
+    field.server.faults.append(Fault("get", "pods", error=PageError("NotFound", "nothing here")))
+    report = await field.compare()
+    assert report.outcomes(Outcome.UNCONFIRMED) == 1
+    assert await field.held() == ["gone-0"]
+
+
+async def test_nothing_is_freed_when_the_api_server_knows_no_pod(field: Field) -> None:
+    await field.zombies(1)
+    field.clock.pass_seconds(3600)
+    collector = field.collector()
+    report = await field.compare(collector)
+    assert report.withheld == "the API server knows no pod at all"
+    field.clock.pass_seconds(3600)
+    assert (await collector.compare()).outcomes(Outcome.WITHHELD) == 1
+    assert await field.held() == ["gone-0"]
+    assert (await collector.compare(sure=True)).outcomes(Outcome.FREED) == 1
+
+
+async def test_an_answer_that_would_free_too_much_waits_for_a_second_look(field: Field) -> None:
+    await field.add(field.pod("live"))
+    await field.zombies(11)
+    field.clock.pass_seconds(60)
+    collector = field.collector()
+
+    report = await field.compare(collector)
+    assert report.outcomes(Outcome.WITHHELD) == 11
+    assert "11 of 12 allocations" in report.withheld
+    field.clock.pass_seconds(599)
+    assert (await collector.compare()).outcomes(Outcome.FREED) == 0
+    field.clock.pass_seconds(2)
+    assert (await collector.compare()).outcomes(Outcome.FREED) == 11
+    assert await field.held() == ["live"]
+
+
+async def test_who_is_sure_frees_any_number(field: Field) -> None:
+    field.pod("other")
+    await field.zombies(11)
+    field.clock.pass_seconds(60)
+    assert (await field.compare(sure=True)).outcomes(Outcome.FREED) == 11
+    assert await field.held() == []
+
+
+async def test_two_collectors_at_once_free_each_zombie_once(field: Field) -> None:
+    field.pod("other")
+    await field.zombies(8)
+    field.clock.pass_seconds(60)
+    reports = await asyncio.gather(field.compare(), field.compare())
+    freed = sum(report.outcomes(Outcome.FREED) for report in reports)
+    refused = sum(report.outcomes(Outcome.REFUSED) for report in reports)
+    looked = sum(report.zombies for report in reports)
+    assert (freed, freed + refused) == (8, looked)
+    assert await field.held() == []
+
+
+async def test_a_list_that_breaks_off_frees_nothing_until_it_is_whole(field: Field) -> None:
+    for number in range(20):
+        await field.add(field.pod(f"live-{number}"))
+    field.clock.pass_seconds(60)
+    field.server.faults.append(Fault("list", "pods", drop=True, after_bytes=2000))
+    report = await field.compare()
+    assert report.zombies == 0
+    assert len(await field.held()) == 20

@@ -1,0 +1,168 @@
+"""What makes a running collector look, without waiting for its next full comparison."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from support.apiserver import Fault
+from support.apiserver.errors import StatusError
+from support.collecting import NAMESPACE, Field
+
+from ipledger.engine.commands import ReleaseAllocation
+from ipledger.gc.collector import Collector
+from ipledger.gc.report import Finding, Outcome, Report
+
+NEVER_S = 1e6
+
+
+class Running:
+    """A collector that has compared once, and will not again while the test runs."""
+
+    def __init__(self, field: Field, collector: Collector) -> None:
+        self.field = field
+        self._reports: asyncio.Queue[Report] = asyncio.Queue()
+        self._seen: list[Finding] = []
+        collector.on_report = self._reports.put_nowait
+
+    async def until(self, outcome: Outcome, *pods: str) -> None:
+        """Until pods, each as often as it is named, came out so."""
+        async with asyncio.timeout(30):
+            while Counter(pods) - Counter(f.pod for f in self._seen if f.outcome == outcome):
+                self._seen += (await self._reports.get()).findings
+
+    async def until_so_many(self, outcome: Outcome, count: int) -> None:
+        """Until so many pods came out so."""
+        async with asyncio.timeout(30):
+            while len({f.pod for f in self._seen if f.outcome == outcome}) < count:
+                self._seen += (await self._reports.get()).findings
+
+
+@contextlib.asynccontextmanager
+async def running(field: Field, **settings: float) -> AsyncGenerator[Running]:
+    collector = field.collector(**{"interval_s": NEVER_S, "min_age_s": 0, **settings})
+    made = Running(field, collector)
+    task = asyncio.create_task(collector.run())
+    try:
+        await field.server.until_watched(2)
+        yield made
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+def ended(seconds_ago: float) -> dict[str, Any]:
+    """The status of a container that has ended."""
+    at = (datetime.now(UTC) - timedelta(seconds=seconds_ago)).isoformat()
+    return {"state": {"terminated": {"finishedAt": at}}}
+
+
+async def test_a_pod_that_goes_without_a_del_is_freed_when_the_watch_tells(field: Field) -> None:
+    field.pod("other")
+    async with running(field) as collector:
+        pod = field.pod("web")
+        await field.add(pod)
+        await field.add(pod, "net1")
+        field.delete("web")
+        await collector.until(Outcome.FREED, "web", "web")
+        assert await field.held() == []
+
+
+async def test_a_jobs_pod_is_freed_when_its_grace_is_over(field: Field) -> None:
+    field.pod("other")
+    await field.add(field.pod("sum"))
+    async with running(field) as collector:
+        field.status("sum", phase="Succeeded", containerStatuses=[ended(seconds_ago=29)])
+        await collector.until(Outcome.LATER, "sum")
+        assert await field.held() == ["sum"]
+        await collector.until(Outcome.FREED, "sum")
+
+
+async def test_a_terminating_pod_on_a_lost_node_is_freed_when_its_grace_is_over(
+    field: Field,
+) -> None:
+    field.pod("other")
+    field.node("n2", ready="Unknown")
+    await field.add(field.pod("web", node="n2"), node="n2")
+    async with running(field) as collector:
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/web"
+        await field.api.call("DELETE", path, {"gracePeriodSeconds": 1})
+        await collector.until(Outcome.FREED, "web")
+
+
+async def test_a_terminating_pod_whose_containers_run_is_left_alone(field: Field) -> None:
+    field.pod("other")
+    await field.add(field.pod("web"))
+    await field.add(field.pod("gone"))
+    async with running(field) as collector:
+        path = f"/api/v1/namespaces/{NAMESPACE}/pods/web"
+        await field.api.call("DELETE", path, {"gracePeriodSeconds": 1})
+        field.clock.pass_seconds(10)
+        field.status("web", phase="Running")  # its kubelet is heard, and says so
+        await collector.until(Outcome.LATER, "web")
+        field.delete("gone")
+        await collector.until(Outcome.FREED, "gone")
+        assert await field.held() == ["web"]
+
+
+async def test_pods_that_vanished_while_the_watch_was_broken_are_freed(field: Field) -> None:
+    field.pod("other")
+    for name in ("a", "b"):
+        await field.add(field.pod(name))
+    async with running(field) as collector:
+        await field.server.stop()
+        field.delete("a")
+        field.server.store.compact()
+        await field.server.start()
+        await collector.until(Outcome.FREED, "a")
+        assert await field.held() == ["b"]
+
+
+async def test_a_failed_read_is_made_again_and_nothing_is_freed_meanwhile(field: Field) -> None:
+    field.pod("other")
+    await field.add(field.pod("web"))
+    async with running(field) as collector:
+        error = StatusError("ServiceUnavailable", "not now")
+        field.server.faults.append(Fault("get", "pods", times=1, error=error))
+        field.delete("web")
+        await collector.until(Outcome.UNCONFIRMED, "web")
+        assert await field.held() == ["web"]
+        field.clock.pass_seconds(60)
+        await field.add(field.pod("nudge"))
+        field.delete("nudge")  # another look, at which the first one is due again
+        await collector.until(Outcome.FREED, "nudge", "web")
+
+
+async def test_a_mass_deletion_that_the_watch_tells_is_held_back_by_the_valve(
+    field: Field,
+) -> None:
+    field.pod("other")
+    names = [f"web-{number:02}" for number in range(30)]
+    for name in names:
+        await field.add(field.pod(name))
+    async with running(field) as collector:
+        for name in names:
+            field.delete(name)
+        await collector.until_so_many(Outcome.WITHHELD, 20)
+        assert len(await field.held()) >= 20
+
+
+async def test_what_an_operator_freed_first_is_no_trouble(field: Field) -> None:
+    field.pod("other")
+    row = await field.add(field.pod("web"))
+    async with running(field) as collector:
+        gate = asyncio.Event()
+        field.server.faults.append(Fault("get", "pods", gate=gate))
+        field.delete("web")
+        await field.server.until(lambda server: server.count("get", "pods") == 1)
+        await field.engine.release_allocation(ReleaseAllocation(allocation=row.id))
+        gate.set()
+        await collector.until(Outcome.REFUSED, "web")
+        await field.add(field.pod("again"))
+        field.delete("again")
+        await collector.until(Outcome.FREED, "again")

@@ -1,0 +1,47 @@
+"""Transcripts: commands and what they print, in tests/cli/snapshots/.
+
+A transcript is a list of commands with what they print: `$ ` starts a command, `! ` a line of
+stderr, `[exit N]` stands behind a command that ends with N other than 0. `< FILE` is stdin.
+IPLEDGER_UPDATE_SNAPSHOTS=1 writes down what the commands do now.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from pathlib import Path
+
+from support.terminal import MANIFESTS, Cli, Result
+
+SNAPSHOTS = Path(__file__).parents[1] / "cli" / "snapshots"
+UPDATE = os.environ.get("IPLEDGER_UPDATE_SNAPSHOTS") == "1"
+
+
+async def transcript(cli: Cli, recorded: str) -> str:
+    """Run a transcript's commands again and write down what they do."""
+    commands = [line[2:] for line in recorded.splitlines() if line.startswith("$ ")]
+    return "\n".join([_entry(command, await _run(cli, command)) for command in commands])
+
+
+async def _run(cli: Cli, command: str) -> Result:
+    words = shlex.split(command)
+    assert words.pop(0) == "ipledger"
+    stdin = (MANIFESTS / words.pop()).read_text() if "<" in words else ""
+    return await cli(*(word for word in words if word != "<"), stdin=stdin)
+
+
+def _entry(command: str, result: Result) -> str:
+    lines = [f"$ {command}", *result.stdout.splitlines()]
+    lines += [f"! {line}" for line in result.stderr.splitlines()]
+    lines += [f"[exit {result.code}]"] if result.code else []
+    return "\n".join(lines) + "\n"
+
+
+async def check(cli: Cli, name: str) -> None:
+    """Run a transcript, and compare it with what was recorded."""
+    path = SNAPSHOTS / f"{name}.txt"
+    recorded = path.read_text()
+    now = await transcript(cli, recorded)
+    if UPDATE:
+        path.write_text(now)
+    assert now == recorded
