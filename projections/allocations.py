@@ -8,7 +8,7 @@ leads to it without a tuple between.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -134,10 +134,11 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     @property
     def place(self) -> Place | None:
         """The place that keeps its addresses between pods, if there is one."""
-        owner = self.common.owner
+        common = self.common
+        owner = common.owner
         if owner is None or owner.kind not in KINDS:  # most pods, at no cost
             return None
-        return place_of(owner, self.pod)
+        return place_of(owner, common.namespace, self.pod_name)
 
     @property
     def is_held(self) -> bool:
@@ -188,15 +189,18 @@ class Interfaces:
     def add(self, key: str, allocation: Allocation) -> None:
         """Take a new allocation in."""
         if self._of.setdefault(key, allocation) is not allocation:
-            together = (*self.all(key), allocation)
-            self._of[key] = tuple(sorted(together, key=lambda a: a.number))
+            self._join(key, allocation)
+
+    def _join(self, key: str, allocation: Allocation) -> None:
+        together = (*self.all(key), allocation)
+        self._of[key] = tuple(sorted(together, key=lambda a: a.number))
 
     def add_all(self, keys: Iterable[str], allocations: Iterable[Allocation]) -> None:
         """Take many in, one a key."""
         first = self._of.setdefault
         for key, allocation in zip(keys, allocations, strict=True):
             if first(key, allocation) is not allocation:
-                self.add(key, allocation)
+                self._join(key, allocation)
 
     def remove(self, key: str, allocation: Allocation) -> None:
         """Take an allocation out that is in."""
@@ -274,10 +278,33 @@ class Allocations:
         self._unlink(allocation)
         return allocation
 
-    def change(self, allocation_id: str, **changes: Any) -> tuple[Allocation, Allocation]:
-        """Change fields of an allocation. Returns its old and its new form."""
+    def move(self, allocation_id: str, sandbox: str) -> tuple[Allocation, Allocation]:
+        """Another sandbox uses it from here on, or none: ''. Returns its old and its new form."""
         old = self._by_number[number_of(allocation_id)]
-        new = msgspec.structs.replace(old, **changes)
+        return self._change(old, old.pod_name, old.pod_uid, old.node, sandbox)
+
+    def pass_on(
+        self, allocation_id: str, sandbox: str, pod: Pod, node: str
+    ) -> tuple[Allocation, Allocation]:
+        """Another pod has it from here on. Returns its old and its new form."""
+        old = self._by_number[number_of(allocation_id)]
+        return self._change(old, pod.name, pod.uid, node, sandbox)
+
+    def _change(
+        self, old: Allocation, pod_name: str, pod_uid: str, node: str, sandbox: str
+    ) -> tuple[Allocation, Allocation]:
+        new = Allocation(
+            old.number,
+            pod_name,
+            pod_uid,
+            node,
+            sandbox,
+            old.common,
+            old.addresses,
+            old.sequence,
+            old.index,
+            old.since,
+        )
         self._unlink(old)
         self._by_number[old.number] = new
         self._link(new)

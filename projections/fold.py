@@ -31,16 +31,20 @@ class Fold:
         """Where the chain is: sequence and hash of the newest commit."""
         return Head(self.sequence, self.hash)
 
-    def apply(self, entry: Entry) -> Commit:
-        """Take in the next commit. Raises `BrokenLogError` (invariant 6); the fold is then dead."""
-        commit, time = self._check(entry)
-        state = self.state
-        for index, event in enumerate(commit.events):
-            try:
-                evolve(state, event, Moment(entry.sequence, index, time))
-            except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
-                what = f"event {index} ({type(event).__name__}) contradicts the state: {error!r}"
-                raise BrokenLogError(entry.sequence, what) from error
+    def apply(self, entry: Entry, decoded: Commit | None = None) -> Commit:
+        """Take in the next commit. Raises `BrokenLogError` (invariant 6); the fold is then dead.
+
+        `decoded` is the commit, where it was read already.
+        """
+        commit, time = self._check(entry, decoded)
+        state, sequence, index = self.state, entry.sequence, 0
+        try:
+            for index, event in enumerate(commit.events):
+                evolve(state, event, Moment(sequence, index, time))
+        except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
+            kind = type(commit.events[index]).__name__
+            what = f"event {index} ({kind}) contradicts the state: {error!r}"
+            raise BrokenLogError(sequence, what) from error
         self.advance(entry.sequence, digest(entry.payload), time)
         return commit
 
@@ -50,11 +54,11 @@ class Fold:
         self.hash = payload_hash
         self.time = time
 
-    def _check(self, entry: Entry) -> tuple[Commit, int]:
+    def _check(self, entry: Entry, decoded: Commit | None) -> tuple[Commit, int]:
         sequence = entry.sequence
         check_sequence(self.head, sequence)
         try:
-            commit = decode(entry.payload)
+            commit = decode(entry.payload) if decoded is None else decoded
             time = parse_time(commit.time)
         except (UnreadableCommitError, ValueError) as error:
             raise BrokenLogError(sequence, f"cannot be read: {error}") from error

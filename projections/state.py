@@ -206,7 +206,7 @@ def _pool_updated(state: State, event: PoolUpdated, at: Moment) -> None:
     pool = state.pools[event.pool.name]
     assert not pool.terminating, "a pool that terminates does not change"
     state.directory.enter(event.pool, pool.spec)
-    pool.define(event.pool, state.reserved[event.pool.ip_version])
+    pool.redefine(event.pool, state.reserved[event.pool.ip_version])
 
 
 def _pool_terminating(state: State, event: PoolTerminating, at: Moment) -> None:
@@ -266,25 +266,27 @@ def _reserve(state: State, ip_version: int) -> None:
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
-    share = state.shared.one
-    assert state.allocations.of((event.pod.uid, event.interface)) is None, "invariant 8"
+    share, pod, interface = state.shared.one, event.pod, event.interface
+    assert state.allocations.of((pod.uid, interface)) is None, "invariant 8"
+    addresses = tuple([_held(state, fact) for fact in event.addresses])
     allocation = Allocation(
         number_of(event.allocation),
-        event.pod.name,
-        event.pod.uid,
+        pod.name,
+        pod.uid,
         share(event.node),
         event.sandbox,
         share(_common(event)),
-        tuple([_held(state, fact) for fact in event.addresses]),
+        addresses,
         at.sequence,
         at.index,
         at.time,
     )
-    for held in allocation.addresses:
+    for held in addresses:
         state.pools[held.terms.pool].take(held.value, allocation)
     state.allocations.add(allocation)
     state.allocated_ever += 1
-    state.refusals.pop(allocation.identity, None)
+    if state.refusals:
+        state.refusals.pop((pod.uid, interface), None)
 
 
 def _common(event: AddressesAllocated) -> Common:
@@ -309,21 +311,19 @@ def _held(state: State, fact: Address) -> HeldAddress:
 
 
 def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> None:
-    changes: dict[str, Any] = {"sandbox": event.sandbox}
-    if event.pod is not None:
-        changes |= {
-            "pod_name": event.pod.name,
-            "pod_uid": event.pod.uid,
-            "node": state.shared.one(event.node),
-        }
-    old, new = state.allocations.change(event.allocation, **changes)
+    pod = event.pod
+    if pod is None:
+        old, new = state.allocations.move(event.allocation, event.sandbox)
+    else:
+        node = state.shared.one(event.node)
+        old, new = state.allocations.pass_on(event.allocation, event.sandbox, pod, node)
     _replace_holder(state, new)
     _end_attachment(state, old, at)
     state.refusals.pop(new.identity, None)
 
 
 def _addresses_held(state: State, event: AddressesHeld, at: Moment) -> None:
-    old, new = state.allocations.change(event.allocation, sandbox="")
+    old, new = state.allocations.move(event.allocation, "")
     _replace_holder(state, new)
     _end_attachment(state, old, at)
 
