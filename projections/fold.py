@@ -48,6 +48,12 @@ class Fold:
         self.advance(entry.sequence, digest(entry.payload), time)
         return commit
 
+    def look_into(self, entry: Entry, index: int) -> None:
+        """Take in the events of the next commit up to one. The fold goes no further then."""
+        commit, time = self._check(entry, None)
+        for at, event in enumerate(commit.events[: index + 1]):
+            evolve(self.state, event, Moment(entry.sequence, at, time))
+
     def advance(self, sequence: int, payload_hash: str, time: int) -> None:
         """Move the head past a commit whose events the state already has."""
         self.sequence = sequence
