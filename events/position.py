@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import msgspec
 
-
 _INDEX_BITS = 20
 INDEX_MAX = (1 << _INDEX_BITS) - 1
 """Above every index: no message that NATS takes has room for so many events."""
@@ -30,7 +29,6 @@ class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=Fals
         if not (dot and sequence.isdecimal() and index.isdecimal()):
             raise ValueError(f"{text!r} is not a position; write <sequence>.<index>, such as 12.0")
         return cls(int(sequence), int(index))
-
 
     @property
     def number(self) -> int:

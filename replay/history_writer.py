@@ -46,7 +46,7 @@ async def lock(path: Path) -> AsyncGenerator[None]:
 
 @contextlib.contextmanager
 def _collecting_later() -> Generator[None]:
-    """Hold garbage collection off: what is made meanwhile has no cycles, and there is much of it."""
+    """Hold garbage collection off: there is much to look at, and no cycles in it."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:

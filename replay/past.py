@@ -61,7 +61,7 @@ class Past:
 
     async def now(self) -> Moment:
         """The end of the log."""
-        return await self._end_of(self.last)
+        return await self.end_of(self.last)
 
     async def at_time(self, micros: int) -> Moment:
         """The last event at or before a time."""
@@ -71,7 +71,12 @@ class Past:
             micros,
             self.last,
         )
-        return await self._end_of(found[0][0] if found else 0)
+        return await self.end_of(found[0][0] if found else 0)
+
+    async def since_time(self, micros: int) -> Position:
+        """Where the events at a time or behind it begin."""
+        before = (await self.at_time(micros - 1)).position
+        return Position(before.sequence, before.index + 1)
 
     async def at_position(self, position: Position) -> Moment:
         """A position. Raises `NoSuchMomentError`."""
@@ -80,12 +85,18 @@ class Past:
         if not 1 <= position.sequence <= self.last:
             end = (await self.now()).position
             raise NoSuchMomentError(f"position {position}: the log ends at {end}")
-        end = await self._end_of(position.sequence)
-        if position.index > end.position.index:
+        moment = await self.end_of(position.sequence)
+        if position.index > moment.position.index:
             raise NoSuchMomentError(
-                f"position {position}: commit {position.sequence} ends with {end.position}"
+                f"position {position}: commit {position.sequence} ends with {moment.position}"
             )
-        return Moment(position, end.time)
+        return Moment(position, moment.time)
+
+    async def before(self, position: Position) -> Position:
+        """The position of the event before."""
+        if position.index:
+            return Position(position.sequence, position.index - 1)
+        return (await self.end_of(position.sequence - 1)).position
 
     async def state(self, position: Position) -> State:
         """The state at a position, as any engine had it there. Raises `BrokenLogError`."""
@@ -93,7 +104,7 @@ class Past:
 
     async def fold(self, position: Position) -> Fold:
         """A fold that has taken in everything up to a position."""
-        whole = await self._end_of(position.sequence) if position.sequence else None
+        whole = await self.end_of(position.sequence) if position.sequence else None
         upto = position.sequence if whole and whole.position == position else position.sequence - 1
         fold = await self.store.keyframe(upto)
         if fold.sequence >= position.sequence:
@@ -157,7 +168,8 @@ class Past:
             interval.to_position = interval.to_time = None
         return interval
 
-    async def _end_of(self, sequence: int) -> Moment:
+    async def end_of(self, sequence: int) -> Moment:
+        """The last event of a commit that there is; of 0, before the first."""
         if sequence == 0:
             return Moment(START, 0)
         rows = await self.store.query(
@@ -182,10 +194,9 @@ class Past:
                     return
         for start in range(0, len(sequences), _AT_ONCE):
             part = sequences[start : start + _AT_ONCE]
-            for sequence, entry in zip(
-                part, await asyncio.gather(*map(self.log.get, part)), strict=True
-            ):
-                yield await self._checked(entry, sequence)
+            found = await asyncio.gather(*map(self.log.get, part))
+            for sequence, stored in zip(part, found, strict=True):
+                yield await self._checked(stored, sequence)
 
     async def _checked(self, entry: Entry | None, sequence: int) -> Entry:
         if entry is None:

@@ -3,18 +3,13 @@
 Every command is decided by the engine's own core, so that the history is one that could have
 been. Workloads roll, scale with the day and crash; runtimes restart sandboxes; pods of stateful
 sets keep their addresses; pools run full, change and are reserved; a DEL never comes.
-
-    PYTHONPATH=tests python bench/generator.py FILE [EVENTS] [SEED]
 """
 
 from __future__ import annotations
 
-import asyncio
 import math
 import random
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 from ipledger.engine.commands import (
     Allocate,
@@ -28,7 +23,6 @@ from ipledger.engine.commands import (
 from ipledger.engine.decide import decide
 from ipledger.events import commit
 from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec
-from ipledger.events.ledger import Ledger
 from ipledger.events.log import Entry
 from ipledger.events.types import AnyEvent, LeadershipTaken
 from ipledger.projections.fold import Fold
@@ -38,7 +32,6 @@ START = 1_795_000_000_000_000
 DAY = 86_400_000_000
 NODES = 200
 NAMESPACES = ("shop", "bank", "search", "mail", "data", "ops", "lab", "edge")
-_STORED_AT_ONCE = 500
 
 
 class Cluster:
@@ -231,26 +224,3 @@ def entries(events: int, seed: int = 7, days: int = 30) -> Iterator[Entry]:
         entry = writer.write(cluster.batch(), cluster.now)
         if entry is not None:
             yield entry
-
-
-async def write_ledger(path: Path, events: int, seed: int = 7) -> None:
-    """A ledger of a generated history."""
-    ledger = await Ledger.open(path, "default")
-    waiting: list[Entry] = []
-    for entry in entries(events, seed):
-        waiting.append(entry)
-        if len(waiting) == _STORED_AT_ONCE:
-            await ledger.append(waiting)
-            waiting.clear()
-    await ledger.append(waiting)
-    await ledger.close()
-
-
-def main() -> None:
-    """Write a ledger."""
-    path, *numbers = sys.argv[1:]
-    asyncio.run(write_ledger(Path(path), *map(int, numbers)))
-
-
-if __name__ == "__main__":
-    main()
