@@ -156,7 +156,7 @@ COMMANDS = (
             "ipledger log --since '2h ago' -o jsonl",
             "ipledger log --since 2026-11-22T21:00:00Z --follow",
             "ipledger log --type AllocationRefused --pool a",
-            "ipledger log --ledger ledger.db",
+            "ipledger log --from ledger.db",
         ),
     ),
     Entry(

@@ -44,7 +44,7 @@ async def simulate(
     commands = [command for path in with_ for command in _commands(path)]
     start = parse_moment(since, "--since", time.time_ns() // 1000) if since else 0
     async with open_past(connection, source) as past:
-        begin = (await past.at_time(start - 1)).position if since else START
+        begin = await (past.at_time(start - 1) if since else past.at_position(START))
         stands_on(await past.now())
         with progress("replaying", past.last) as tell:
             simulation = await replayed(past, begin, commands, tell)

@@ -108,10 +108,17 @@ def time_of(value: object, unit: int) -> int:
     """A record's time in microseconds: RFC 3339 text, or a number of units. `ValueError`."""
     if isinstance(value, str):
         if not value.replace(".", "", 1).isdecimal():
-            return parse_time(value)
+            return _time_of_text(value)
         value = int(value) if value.isdecimal() else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise ValueError(f"{value!r} is not a time")
     if unit == 0:
         return int(value // 1000)
     return value * unit if isinstance(value, int) else round(value * unit)
+
+
+def _time_of_text(text: str) -> int:
+    try:
+        return parse_time(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is not a time") from None

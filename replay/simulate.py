@@ -3,6 +3,9 @@
 The log says what was asked: each address given or refused, each sandbox that ended. That demand
 is decided again, in its order and at its times, by the engine's own rules, from a state in which
 some resources are different. Pools that are not in the new manifests go the way they went.
+
+A log does not hold the labels of pods, namespaces and nodes. So pools take whoever asks for them
+here, whatever they select by, and whom a pool turned away by a selector does not ask it again.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from ipledger.engine.decide import decide
 from ipledger.engine.refusals import Refusal
 from ipledger.events.clock import format_time, parse_time
 from ipledger.events.commit import decode
-from ipledger.events.position import Position
+from ipledger.events.facts import PoolSpec, Verdict
 from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
@@ -54,8 +57,9 @@ from ipledger.events.types import (
     SubnetUpdated,
 )
 from ipledger.projections.allocations import Identity
-from ipledger.projections.state import Moment, State, evolve
-from ipledger.replay.past import Past
+from ipledger.projections.state import Moment as At
+from ipledger.projections.state import State, evolve
+from ipledger.replay.past import Moment, Past
 
 
 class PoolOutlook(msgspec.Struct, frozen=True, rename="camel"):
@@ -82,7 +86,6 @@ class _Count:
     peak_time: int = 0
     refused: int = 0
     first_refused: int = 0
-    total: int = 0
 
 
 @dataclass(slots=True)
@@ -99,7 +102,6 @@ class Tally:
             if pool is None:
                 continue
             count = self.counts.setdefault(name, _Count())
-            count.total = pool.total
             if len(pool.taken) > count.peak:
                 count.peak, count.peak_time = len(pool.taken), time
 
@@ -116,20 +118,24 @@ class Tally:
 class Simulation:
     """Two tellings side by side: the recorded one, and the one with changed resources."""
 
-    def __init__(self, recorded: State, changed: State, commands: Iterable[AnyApply]) -> None:
-        """Both states are the same, and each is this object's own."""
+    def __init__(
+        self, recorded: State, changed: State, commands: Sequence[AnyApply], time: int = 0
+    ) -> None:
+        """Both states are the same, that of a time, and each is this object's own."""
         self._real, self._sim = recorded, changed
         self._fixed = {_named(command) for command in commands}
         self._was, self._would = Tally(), Tally()
         self._sequence = changed.position.sequence
         self._allocation_of: dict[str, str] = {a.id: a.id for a in changed.allocations.all()}
         self.refusals: list[Refusal] = []
+        for pool in self._sim.pools.values():
+            pool.spec = _for_all(pool.spec)
         for command in commands:
-            self._do(command, 0)
+            self._do(_unselective(command), time)
         for state, tally in ((self._real, self._was), (self._sim, self._would)):
-            tally.look(state, state.pools, 0)
+            tally.look(state, state.pools, time)
 
-    def enter(self, event: AnyEvent, at: Moment) -> None:
+    def enter(self, event: AnyEvent, at: At) -> None:
         """Take in the next recorded event: what was asked there is asked in the other telling."""
         match event:
             case AddressesAllocated():
@@ -146,7 +152,7 @@ class Simulation:
             case _:
                 command = _resource_command(event)
                 if command is not None and _named(command) not in self._fixed:
-                    self._do(command, at.time)
+                    self._do(_unselective(command), at.time)
         evolve(self._real, event, at)
         if isinstance(event, AddressesAllocated):
             self._was.look(self._real, (held.pool for held in event.addresses), at.time)
@@ -159,13 +165,13 @@ class Simulation:
     def _outlook(self, name: str) -> PoolOutlook:
         was = self._was.counts.get(name, _Count())
         would = self._would.counts.get(name, _Count())
-        percent = round(100 * would.peak / would.total, 1) if would.total else 0.0
+        total = self._sim.pools[name].total if name in self._sim.pools else 0
         return PoolOutlook(
             name,
-            would.total,
+            total,
             was.peak,
             would.peak,
-            percent,
+            round(100 * would.peak / total, 1) if total else 0.0,
             format_time(would.peak_time) if would.peak_time else "",
             was.refused,
             would.refused,
@@ -199,9 +205,14 @@ class Simulation:
         """The pools that were named. Where they were the defaults, none was."""
         asked: dict[int, tuple[str, ...]] = {}
         for version in (4, 6):
-            names = tuple(c.pool for c in event.decision if c.ip_version == version)
-            if names and sorted(names) != sorted(self._real.directory.defaults[version]):
-                asked[version] = tuple(name for name in names if name in self._sim.pools)
+            candidates = [c for c in event.decision if c.ip_version == version]
+            names = sorted(c.pool for c in candidates)
+            if names and names != sorted(self._real.directory.defaults[version]):
+                asked[version] = tuple(
+                    c.pool
+                    for c in candidates
+                    if c.pool in self._sim.pools and c.verdict not in _TURNED_AWAY
+                )
         return asked
 
     def _rebound(self, event: AllocationRebound, time: int) -> None:
@@ -242,10 +253,37 @@ class Simulation:
         decision = decide(self._sim, command, time)
         self._sequence += 1
         for index, event in enumerate(decision.events):
-            evolve(self._sim, event, Moment(self._sequence, index, time))
+            evolve(self._sim, event, At(self._sequence, index, time))
         if decision.refusal is not None and not isinstance(command, Allocate):
             self.refusals.append(decision.refusal)
         return decision.refusal
+
+
+_TURNED_AWAY = (
+    Verdict.NODE_MISMATCH,
+    Verdict.NAMESPACE_MISMATCH,
+    Verdict.POD_MISMATCH,
+    Verdict.NETWORK_MISMATCH,
+)
+
+
+def _for_all(spec: PoolSpec) -> PoolSpec:
+    """The pool without what it selects by."""
+    return msgspec.structs.replace(
+        spec,
+        pod_affinity=None,
+        namespace_name=(),
+        namespace_affinity=None,
+        node_name=(),
+        node_affinity=None,
+        multus_name=(),
+    )
+
+
+def _unselective(command: AnyCommand) -> AnyCommand:
+    if isinstance(command, ApplyPool):
+        return msgspec.structs.replace(command, pool=_for_all(command.pool))
+    return command
 
 
 def _candidates(event: AddressesAllocated | AllocationRefused) -> list[str]:
@@ -304,15 +342,16 @@ def _resource_command(event: AnyEvent) -> AnyCommand | None:
 
 
 async def replayed(
-    past: Past, begin: Position, commands: Sequence[AnyApply], progress: Callable[[int], None]
+    past: Past, begin: Moment, commands: Sequence[AnyApply], progress: Callable[[int], None]
 ) -> Simulation:
     """A simulation from behind a position, which ends a commit, to the end of the log."""
-    simulation = Simulation(await past.state(begin), await past.state(begin), commands)
-    async for entry in past.log.read(begin.sequence):
+    first, second = [await past.state(begin.position) for _ in range(2)]
+    simulation = Simulation(first, second, commands, begin.time)
+    async for entry in past.log.read(begin.position.sequence):
         commit = decode(entry.payload)
         time = parse_time(commit.time)
         for index, event in enumerate(commit.events):
-            simulation.enter(event, Moment(entry.sequence, index, time))
+            simulation.enter(event, At(entry.sequence, index, time))
         progress(entry.sequence)
         if entry.sequence == past.last:
             break

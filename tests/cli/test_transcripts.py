@@ -1,20 +1,18 @@
 """Each command's stdout, stderr and exit code, against the transcripts in snapshots/.
 
-A transcript is a list of commands with what they print: `$ ` starts a command, `! ` a line of
-stderr, `[exit N]` stands behind a command that ends with N other than 0. `< FILE` is stdin.
-IPLEDGER_UPDATE_SNAPSHOTS=1 writes down what the commands do now.
+How they are written: `support.transcripts`. IPLEDGER_UPDATE_SNAPSHOTS=1 writes down what the
+commands do now.
 """
 
 from __future__ import annotations
 
-import os
-import shlex
 from pathlib import Path
 
 import pytest
 from nats.aio.client import Client as NatsClient
 from support.chains import chain
-from support.terminal import MANIFESTS, Cli, Clock, Result
+from support.terminal import MANIFESTS, Cli, Clock
+from support.transcripts import UPDATE, transcript
 
 from ipledger.engine.client import EngineClient, RefusedError
 from ipledger.engine.commands import Allocate, Release
@@ -24,7 +22,6 @@ from ipledger.events.ledger import Ledger
 from ipledger.kube.manifest import Manifest, parse
 
 SNAPSHOTS = Path(__file__).parent / "snapshots"
-UPDATE = os.environ.get("IPLEDGER_UPDATE_SNAPSHOTS") == "1"
 
 EMPTY = ("help", "usage", "empty", "apply", "bad_input")
 FURNISHED = (
@@ -32,6 +29,7 @@ FURNISHED = (
     "allocations",
     "who",
     "log",
+    "past",
     "verify",
     "release",
     "status",
@@ -45,26 +43,6 @@ FURNISHED = (
     "ledger",
 )
 LOST = ("restore",)
-
-
-async def transcript(cli: Cli, recorded: str) -> str:
-    """Run a transcript's commands again and write down what they do."""
-    commands = [line[2:] for line in recorded.splitlines() if line.startswith("$ ")]
-    return "\n".join([_entry(command, await _run(cli, command)) for command in commands])
-
-
-async def _run(cli: Cli, command: str) -> Result:
-    words = shlex.split(command)
-    assert words.pop(0) == "ipledger"
-    stdin = (MANIFESTS / words.pop()).read_text() if "<" in words else ""
-    return await cli(*(word for word in words if word != "<"), stdin=stdin)
-
-
-def _entry(command: str, result: Result) -> str:
-    lines = [f"$ {command}", *result.stdout.splitlines()]
-    lines += [f"! {line}" for line in result.stderr.splitlines()]
-    lines += [f"[exit {result.code}]"] if result.code else []
-    return "\n".join(lines) + "\n"
 
 
 async def check(cli: Cli, name: str) -> None:
