@@ -42,6 +42,13 @@ COMMANDS = (
         ("ipledger demo",),
     ),
     Entry(
+        "auditor",
+        "ipledger.cli.auditor:auditor",
+        RUN,
+        "Follow the log and keep its history up to date.",
+        ("ipledger auditor", "ipledger auditor --history /var/lib/ipledger/history.db --http 0"),
+    ),
+    Entry(
         "cni install",
         "ipledger.cli.cni:install",
         RUN,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import EXIT_DIFFERENCE
@@ -61,10 +61,11 @@ def _shown(difference: Difference) -> str:
     return " ".join(_text(values[field]) for field in wanted if values.get(field))
 
 
-def _text(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ",".join(v["address"] if isinstance(v, dict) else str(v) for v in value)
-    return str(value)
+def _text(value: Any) -> str:
+    """A field's value: a list by what its items are called."""
+    if isinstance(value, str | int):
+        return str(value)
+    return ",".join(held if isinstance(held, str) else held["address"] for held in value)
 
 
 _COLUMNS = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
 import time
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _SQLITE = b"SQLite format 3\0"
 _NUMBER = re.compile(r"\d+(\.\d+)?")
+_LOOK_S = 0.02
 _WORTH_A_BAR = 2000
 """Commits that take long enough for a progress bar."""
 
@@ -73,7 +75,7 @@ async def open_past(connection: Connection, source: Source) -> AsyncGenerator[Pa
     try:
         async with any_source(connection, source) as log:
             last = await log.last()
-            store = await _opened(log, source, last)
+            store = await open_history(log, source, last)
             try:
                 await store.agree(log, last)
                 await _catch_up(store, log, last)
@@ -160,7 +162,8 @@ def stands_on(moment: Moment) -> None:
     note(f"at {moment.position}, {when}")
 
 
-async def _opened(log: ReadableLog, source: Source, last: int) -> HistoryStore:
+async def open_history(log: ReadableLog, source: Source, last: int) -> HistoryStore:
+    """The history of a log, where the user has it; it may be behind."""
     from ipledger.events.commit import digest
     from ipledger.replay.history_store import HistoryStore
 
@@ -184,9 +187,10 @@ async def _catch_up(store: HistoryStore, log: ReadableLog, last: int) -> None:
     missing = last - (await store.checkpoint()).head.sequence
     if missing <= 0:
         return
-    async with lock(store.path):
-        if missing < _WORTH_A_BAR:
-            await HistoryWriter(store).catch_up(log, last)
-            return
-        with progress("reading the log", last) as tell:
-            await HistoryWriter(store).catch_up(log, last, tell)
+    with progress("reading the log", last if missing >= _WORTH_A_BAR else 0) as tell:
+        while (await store.checkpoint()).head.sequence < last:
+            async with lock(store.path, wait=False) as is_ours:
+                if is_ours:
+                    await HistoryWriter(store).catch_up(log, last, tell)
+                else:  # somebody else is about to write what is missing
+                    await asyncio.sleep(_LOOK_S)

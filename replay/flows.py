@@ -73,7 +73,7 @@ async def annotate_csv(
 ) -> AsyncIterator[bytes]:
     """CSV with the holders' columns behind the others. Raises `ValueError` on missing columns."""
     reader = csv.reader(line.decode() for line in lines)
-    titles = next(reader, [])
+    titles: list[str] = next(reader, [""])
     at = [_column(titles, name) for name in (fields.time, *fields.addresses)]
     added = [f"{name}_{part}" for name in fields.addresses for part in Holder._fields]
     yield _written([[*titles, *added]])
@@ -104,7 +104,8 @@ def _decoder(fields: Fields) -> Callable[[bytes], Sequence[Any]]:
     flow = msgspec.defstruct(
         "Flow", [("time", int | float | str), *addresses], rename=names, gc=False
     )
-    decode, astuple = msgspec.json.Decoder(flow).decode, msgspec.structs.astuple
+    decode: Callable[[bytes], msgspec.Struct] = msgspec.json.Decoder(flow).decode
+    astuple = msgspec.structs.astuple
     return lambda line: astuple(decode(line))
 
 

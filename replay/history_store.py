@@ -91,11 +91,11 @@ class HistoryStore:
         """Close the file."""
         await self.db.close()
 
-    async def query(self, sql: str, *values: object) -> list[Any]:
+    async def query(self, sql: str, *values: Any) -> list[Any]:
         """Rows of a query with values, or with one dict of named ones. Raises `HistoryError`."""
-        given = values[0] if len(values) == 1 and isinstance(values[0], dict) else values
+        is_named = len(values) == 1 and isinstance(values[0], dict)
         try:
-            return list(await self.db.execute_fetchall(sql, given))
+            return list(await self.db.execute_fetchall(sql, values[0] if is_named else values))
         except aiosqlite.Error as error:
             raise HistoryError(f"history {self.path} cannot be read: {error}") from error
 

@@ -33,15 +33,27 @@ def _silent(sequence: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def lock(path: Path) -> AsyncGenerator[None]:
-    """Hold the right to write a history: one process at a time. Raises `OSError`."""
+async def lock(path: Path, *, wait: bool = True) -> AsyncGenerator[bool]:
+    """Hold the right to write a history: one process at a time. Raises `OSError`.
+
+    Without `wait`, yields False if another process has it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        await asyncio.to_thread(fcntl.flock, fd, fcntl.LOCK_EX)
-        yield
+        if wait:
+            await asyncio.to_thread(fcntl.flock, fd, fcntl.LOCK_EX)
+        yield wait or _is_free(fd)
     finally:
         os.close(fd)
+
+
+def _is_free(fd: int) -> bool:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ from ipledger.engine import queries
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import decode
 from ipledger.events.position import START, Position
+from ipledger.events.types import AddressesAllocated
 from ipledger.projections.rows import allocation_row
 from ipledger.projections.state import Moment, State, evolve
 from ipledger.replay.annotate import Tracks
@@ -125,7 +126,7 @@ async def test_every_event_about_an_address_touches_it_and_no_other_does(
         addresses_of: dict[str, list[str]] = {}
         for position, event in log.events():
             name = getattr(event, "allocation", "")
-            if hasattr(event, "addresses"):
+            if isinstance(event, AddressesAllocated):
                 addresses_of[name] = [held.ip for held in event.addresses]
             for address in addresses_of.get(name, ()):
                 expected.setdefault(address, []).append(position.number)
