@@ -1,4 +1,5 @@
-"""The auditor's and SRE's tools: reading the log as it is, and checking that it is whole.
+"""The auditor's and SRE's tools: reading the log as it is, checking that it is whole, and the past.
 
-Everything here only reads. What an event means belongs in `projections`.
+Of a log everything here only reads, but `restore`; a history is a file of its own. What an event
+means belongs in `projections`.
 """

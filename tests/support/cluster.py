@@ -37,7 +37,8 @@ NAMESPACES = ("shop", "bank", "search", "mail", "data", "ops", "lab", "edge")
 class Cluster:
     """What asks for addresses: commands, a few at a time, each batch with a time."""
 
-    def __init__(self, seed: int, pods: int, micros_a_batch: int) -> None:
+    def __init__(self, seed: int, pods: int, micros_a_batch: int, scarce: int) -> None:
+        self.scarce = PoolSpec("scarce", 4, "10.99.0.0/24", (f"10.99.0.10-10.99.0.{9 + scarce}",))
         self.random = random.Random(seed)
         self.now = START
         self._pods = pods
@@ -53,7 +54,7 @@ class Cluster:
                 ApplyPool(pool=_pool(namespace, 4, index)),
                 ApplyPool(pool=_pool(namespace, 6, index)),
             ]
-        yield [ApplyPool(pool=PoolSpec("scarce", 4, "10.99.0.0/24", ("10.99.0.10-10.99.0.59",)))]
+        yield [ApplyPool(pool=self.scarce)]
         yield [
             ApplyReservation(reservation=ReservationSpec("printers", 4, ("10.0.0.10-10.0.0.19",)))
         ]
@@ -208,10 +209,10 @@ class Writer:
         return entry
 
 
-def entries(events: int, seed: int = 7, days: int = 30) -> Iterator[Entry]:
-    """Commits with at least so many events."""
+def entries(events: int, seed: int = 7, *, days: int = 30, scarce: int = 50) -> Iterator[Entry]:
+    """Commits with at least so many events; one pool has only `scarce` addresses."""
     pods = max(20, min(20_000, events // 20))
-    cluster = Cluster(seed, pods, days * DAY * 11 // max(events, 1))
+    cluster = Cluster(seed, pods, days * DAY * 11 // max(events, 1), scarce)
     writer = Writer()
     yield writer.lead(cluster.now)
     for commands in cluster.resources():
