@@ -43,7 +43,8 @@ async def export(
     try:
         async with any_source(connection, Source(file)) as log:
             with progress("exporting", await log.last()) as tell:
-                count = await write(log, path, format_, connection.realm, tell)
+                realm = getattr(log, "realm", connection.realm)
+                count = await write(log, path, format_, realm, tell)
     except BrokenLogError as error:
         raise DifferenceError(str(error)) from error
     except (ExportError, LogUnavailableError) as error:

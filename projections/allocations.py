@@ -134,11 +134,9 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     @property
     def place(self) -> Place | None:
         """The place that keeps its addresses between pods, if there is one."""
-        common = self.common
-        owner = common.owner
-        if owner is None or owner.kind not in KINDS:  # most pods, at no cost
+        if not _may_have_place(self):
             return None
-        return place_of(owner, common.namespace, self.pod_name)
+        return place_of(self.common.owner, self.common.namespace, self.pod_name)
 
     @property
     def is_held(self) -> bool:
@@ -149,6 +147,12 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     def position(self) -> Position:
         """Where in the log it was allocated."""
         return Position(self.sequence, self.index)
+
+
+def _may_have_place(allocation: Allocation) -> bool:
+    """Most pods have none; this says so at little cost."""
+    owner = allocation.common.owner
+    return owner is not None and owner.kind in KINDS
 
 
 def number_of(allocation_id: str) -> int:
@@ -201,6 +205,15 @@ class Interfaces:
         for key, allocation in zip(keys, allocations, strict=True):
             if first(key, allocation) is not allocation:
                 self._join(key, allocation)
+
+    def replace(self, key: str, old: Allocation, new: Allocation) -> None:
+        """Put the new form of an allocation that is in where its old one was."""
+        found = self._of[key]
+        if found is old:
+            self._of[key] = new
+        else:
+            assert isinstance(found, tuple)
+            self._of[key] = tuple(new if a is old else a for a in found)
 
     def remove(self, key: str, allocation: Allocation) -> None:
         """Take an allocation out that is in."""
@@ -269,7 +282,7 @@ class Allocations:
         self._by_number.update(zip([a.number for a in allocations], allocations, strict=True))
         self._of_pod.add_all([a.pod_uid for a in allocations], allocations)
         self._of_sandbox.add_all([a.sandbox for a in attached], attached)
-        for allocation in allocations:
+        for allocation in filter(_may_have_place, allocations):
             self._link_place(allocation)
 
     def remove(self, allocation_id: str) -> Allocation:
@@ -305,16 +318,27 @@ class Allocations:
             old.index,
             old.since,
         )
-        self._unlink(old)
         self._by_number[old.number] = new
-        self._link(new)
+        if old.pod_uid == pod_uid:
+            self._of_pod.replace(pod_uid, old, new)
+        else:
+            self._of_pod.remove(old.pod_uid, old)
+            self._of_pod.add(pod_uid, new)
+        if old.sandbox:
+            self._of_sandbox.remove(old.sandbox, old)
+        if sandbox:
+            self._of_sandbox.add(sandbox, new)
+        if _may_have_place(old):
+            self._unlink_place(old)
+            self._link_place(new)
         return old, new
 
     def _link(self, allocation: Allocation) -> None:
         self._of_pod.add(allocation.pod_uid, allocation)
         if allocation.sandbox:
             self._of_sandbox.add(allocation.sandbox, allocation)
-        self._link_place(allocation)
+        if _may_have_place(allocation):
+            self._link_place(allocation)
 
     def _link_place(self, allocation: Allocation) -> None:
         place = allocation.place
@@ -326,6 +350,10 @@ class Allocations:
         self._of_pod.remove(allocation.pod_uid, allocation)
         if allocation.sandbox:
             self._of_sandbox.remove(allocation.sandbox, allocation)
+        if _may_have_place(allocation):
+            self._unlink_place(allocation)
+
+    def _unlink_place(self, allocation: Allocation) -> None:
         place = allocation.place
         if place is not None:
             places = self._by_place[place.application]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from netaddr import AddrFormatError
-
 from ipledger.events.chain import Head, check_prev, check_sequence
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import BrokenLogError, Entry
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import ContradictionError, State, evolve_all
 
 
 class Fold:
@@ -37,22 +35,19 @@ class Fold:
         `decoded` is the commit, where it was read already.
         """
         commit, time = self._check(entry, decoded)
-        state, sequence, index = self.state, entry.sequence, 0
         try:
-            for index, event in enumerate(commit.events):
-                evolve(state, event, Moment(sequence, index, time))
-        except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
-            kind = type(commit.events[index]).__name__
-            what = f"event {index} ({kind}) contradicts the state: {error!r}"
-            raise BrokenLogError(sequence, what) from error
+            evolve_all(self.state, commit.events, entry.sequence, time)
+        except ContradictionError as found:
+            kind = type(commit.events[found.index]).__name__
+            what = f"event {found.index} ({kind}) contradicts the state: {found.error!r}"
+            raise BrokenLogError(entry.sequence, what) from found
         self.advance(entry.sequence, digest(entry.payload), time)
         return commit
 
     def look_into(self, entry: Entry, index: int) -> None:
         """Take in the events of the next commit up to one. The fold goes no further then."""
         commit, time = self._check(entry, None)
-        for at, event in enumerate(commit.events[: index + 1]):
-            evolve(self.state, event, Moment(entry.sequence, at, time))
+        evolve_all(self.state, commit.events[: index + 1], entry.sequence, time)
 
     def advance(self, sequence: int, payload_hash: str, time: int) -> None:
         """Move the head past a commit whose events the state already has."""

@@ -97,15 +97,14 @@ class HistoryWriter:
         stays.
         """
         await self.begin()
-        if self.head.sequence >= last:
-            return
-        with _collecting_later():
-            async for entry in log.read(self.head.sequence):
-                await self._take(entry)
-                progress(entry.sequence)
-                if entry.sequence == last:
-                    break
-            await self._flush(log)
+        if self.head.sequence < last:
+            with _collecting_later():
+                async for entry in log.read(self.head.sequence):
+                    await self._take(entry)
+                    progress(entry.sequence)
+                    if entry.sequence == last:
+                        break
+                await self._flush(log)
         await self._store.make_indexes()
 
     async def follow(self, log: ReadableLog, entries: AsyncIterator[Entry]) -> AsyncIterator[int]:
