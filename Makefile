@@ -18,7 +18,7 @@ help: ## Show this list
 
 $(STAMP): pyproject.toml
 	$(PYTHON) -m venv $(VENV) || { apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev,bench]'
 	touch $@
 
 debian:
@@ -62,6 +62,7 @@ bench: $(STAMP) debian ## Measure, side by side with peers
 	PYTHONPATH=tests $(BIN)/python bench/failover.py
 	PYTHONPATH=tests $(BIN)/python bench/cluster.py
 	PYTHONPATH=tests $(BIN)/python bench/collector.py
+	PYTHONPATH=tests $(BIN)/python bench/history.py
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

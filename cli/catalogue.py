@@ -59,6 +59,13 @@ COMMANDS = (
         ("ipledger demo",),
     ),
     Entry(
+        "auditor",
+        "ipledger.cli.auditor:auditor",
+        RUN,
+        "Follow the log and keep its history up to date.",
+        ("ipledger auditor", "ipledger auditor --history /var/lib/ipledger/history.db --http 0"),
+    ),
+    Entry(
         "cni install",
         "ipledger.cli.cni:install",
         RUN,
@@ -94,6 +101,8 @@ COMMANDS = (
             "ipledger get pool a -o yaml",
             "ipledger get allocations --namespace shop --node worker-1",
             "ipledger get allocations -o jsonl | jq .addresses",
+            "ipledger get pools --at '2h ago'",
+            "ipledger get allocations --at 812.3 --from export.jsonl",
         ),
     ),
     Entry(
@@ -105,14 +114,19 @@ COMMANDS = (
             "ipledger describe pool a",
             "ipledger describe reservation printers -o yaml",
             "ipledger describe allocation a17",
+            "ipledger describe pool a --at 2026-11-22T21:00:00Z",
         ),
     ),
     Entry(
         "who",
         "ipledger.cli.who:who",
         STATE,
-        "Show who holds an address. Exit code 1 if nobody does.",
-        ("ipledger who 10.6.1.7", "ipledger who fd00:6::7 -o json"),
+        "Show who holds an address, or held it then. Exit code 1 if nobody does.",
+        (
+            "ipledger who 10.6.1.7",
+            "ipledger who fd00:6::7 -o json",
+            "ipledger who 10.6.1.7 --at 2026-11-22T03:12:00Z",
+        ),
     ),
     Entry(
         "release",
@@ -143,6 +157,31 @@ COMMANDS = (
         ("ipledger status", "ipledger status --nats nats://10.0.0.5:4222 -o json"),
     ),
     Entry(
+        "history",
+        "ipledger.cli.history:history",
+        LOG,
+        "Print every event that touched an address, pod, pool, node or identity.",
+        (
+            "ipledger history ip 10.6.1.7",
+            "ipledger history pod shop/web-1 --since '1d ago'",
+            "ipledger history node worker-1 --until 2026-11-22T21:00:00Z -o jsonl",
+        ),
+    ),
+    Entry(
+        "why",
+        "ipledger.cli.why:why",
+        LOG,
+        "Show each pool's verdict for a pod, decided again and compared with what was recorded.",
+        ("ipledger why shop/web-1", "ipledger why shop/web-1 --at '2h ago' -o json"),
+    ),
+    Entry(
+        "diff",
+        "ipledger.cli.diff:diff",
+        LOG,
+        "Show what differs between two moments. Exit code 3 if anything does.",
+        ("ipledger diff '2h ago'", "ipledger diff 812.3 2026-11-22T21:00:00Z -o json"),
+    ),
+    Entry(
         "log",
         "ipledger.cli.log:log",
         LOG,
@@ -151,7 +190,8 @@ COMMANDS = (
             "ipledger log",
             "ipledger log --since '2h ago' -o jsonl",
             "ipledger log --since 2026-11-22T21:00:00Z --follow",
-            "ipledger log --ledger ledger.db",
+            "ipledger log --type AllocationRefused --pool a",
+            "ipledger log --from ledger.db",
         ),
     ),
     Entry(
@@ -186,5 +226,30 @@ COMMANDS = (
             "ipledger restore --from ledger.db",
             "ipledger restore --from ./data/ledger.db --data ./data --replace",
         ),
+    ),
+    Entry(
+        "export",
+        "ipledger.cli.export:export",
+        LOG,
+        "Write a copy of the log to a file, which every read takes with --from.",
+        ("ipledger export log.jsonl", "ipledger export --format sqlite ledger.db"),
+    ),
+    Entry(
+        "annotate",
+        "ipledger.cli.annotate:annotate",
+        LOG,
+        "Add to flow records the pod that held the address at that time.",
+        (
+            "ipledger annotate --ip-field src --time-field ts < flows.jsonl",
+            "ipledger annotate flows.csv --format csv --ip-field src --ip-field dst "
+            "--time-field start",
+        ),
+    ),
+    Entry(
+        "simulate",
+        "ipledger.cli.simulate:simulate",
+        LOG,
+        "Replay the recorded demand against changed pools.",
+        ("ipledger simulate --with pools.yaml", "ipledger simulate --with p.yaml --since '7d ago'"),
     ),
 )

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ipledger.cli.connection import DEFAULT, Connection, engine_client
+from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import CliError
 from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import Column, Format, Output, emit, print_facts, print_rows
+from ipledger.cli.past import SOURCE, At, Source, reads
 from ipledger.cli.views import (
     ALLOCATION_COLUMNS,
     HOLDER_COLUMNS,
@@ -21,7 +22,7 @@ from ipledger.cli.views import (
 if TYPE_CHECKING:
     import msgspec
 
-    from ipledger.engine.client import EngineClient
+    from ipledger.cli.past import Reads
     from ipledger.engine.queries import AllocationsWhere
     from ipledger.projections.rows import AllocationRow
 
@@ -30,7 +31,14 @@ _LABELS = {"ID": "ID", "IPS": "IPs", "UID": "UID"}
 
 
 async def describe(
-    kind: str, name: str, /, *, output: Output = "table", connection: Connection = DEFAULT
+    kind: str,
+    name: str,
+    /,
+    *,
+    at: At = "",
+    output: Output = "table",
+    source: Source = SOURCE,
+    connection: Connection = DEFAULT,
 ) -> None:
     """Show one resource with all that is known of it.
 
@@ -44,7 +52,7 @@ async def describe(
     from ipledger.engine.queries import AllocationsWhere
 
     what = parse_kind(kind)
-    async with engine_client(connection) as client:
+    async with reads(connection, source, at) as client:
         if what is Kind.POOLS:
             found = (await client.pools(name)).pools
             holders = await _allocations(client, AllocationsWhere(pool=name)) if found else []
@@ -61,7 +69,7 @@ async def describe(
             _print(_only(rows, "allocation", name), ALLOCATION_COLUMNS, None, output)
 
 
-async def _allocations(client: EngineClient, query: AllocationsWhere) -> list[AllocationRow]:
+async def _allocations(client: Reads, query: AllocationsWhere) -> list[AllocationRow]:
     return [row async for page in client.allocations(query) for row in page.allocations]
 
 

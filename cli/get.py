@@ -1,4 +1,4 @@
-"""`ipledger get`: pools, subnets, reservations and allocations as they are now."""
+"""`ipledger get`: pools, subnets, reservations and allocations, as they are or were."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ipledger.cli.connection import DEFAULT, Connection, engine_client
+from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import CliError, UsageError
 from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import Column, Format, Output, note, print_one, print_pages, print_rows
+from ipledger.cli.past import SOURCE, At, Source, reads
 from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS, RESERVATION_COLUMNS, SUBNET_COLUMNS
 
 if TYPE_CHECKING:
-    from ipledger.engine.client import EngineClient
+    from ipledger.cli.past import Reads
     from ipledger.engine.queries import AllocationsWhere
     from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
 
@@ -27,7 +28,9 @@ async def get(
     namespace: Annotated[str, Parameter(name=("--namespace", "-n"))] = "",
     pool: str = "",
     node: str = "",
+    at: At = "",
     output: Output = "table",
+    source: Source = SOURCE,
     connection: Connection = DEFAULT,
 ) -> None:
     """Show resources.
@@ -48,13 +51,13 @@ async def get(
     what = parse_kind(kind)
     if what is not Kind.ALLOCATIONS:
         _only_for_allocations(namespace=namespace, pool=pool, node=node)
-        async with engine_client(connection) as client:
+        async with reads(connection, source, at) as client:
             await _resources(client, what, name, output)
         return
     from ipledger.engine.queries import AllocationsWhere
 
     query = AllocationsWhere(id=name, namespace=namespace, pool=pool, node=node)
-    async with engine_client(connection) as client:
+    async with reads(connection, source, at) as client:
         await _allocations(client, query, output)
 
 
@@ -64,7 +67,7 @@ def _only_for_allocations(**options: str) -> None:
             raise UsageError(f"--{option} {value}: only allocations can be chosen by {option}")
 
 
-async def _resources(client: EngineClient, what: Kind, name: str, output: Format) -> None:
+async def _resources(client: Reads, what: Kind, name: str, output: Format) -> None:
     rows: Sequence[PoolRow] | Sequence[SubnetRow] | Sequence[ReservationRow]
     columns: Sequence[Column]
     if what is Kind.POOLS:
@@ -83,7 +86,7 @@ async def _resources(client: EngineClient, what: Kind, name: str, output: Format
         raise CliError(f"no {what.removesuffix('s')} {name!r}")
 
 
-async def _allocations(client: EngineClient, query: AllocationsWhere, output: Format) -> None:
+async def _allocations(client: Reads, query: AllocationsWhere, output: Format) -> None:
     pages = _rows(client, query)
     if not query.id:
         if not await print_pages(pages, ALLOCATION_COLUMNS, output):
@@ -95,8 +98,6 @@ async def _allocations(client: EngineClient, query: AllocationsWhere, output: Fo
     print_one(rows[0], ALLOCATION_COLUMNS, output)
 
 
-async def _rows(
-    client: EngineClient, query: AllocationsWhere
-) -> AsyncIterator[tuple[AllocationRow, ...]]:
+async def _rows(client: Reads, query: AllocationsWhere) -> AsyncIterator[tuple[AllocationRow, ...]]:
     async for page in client.allocations(query):
         yield page.allocations

@@ -128,8 +128,8 @@ def yaml_text(value: object) -> str:
 
 @contextmanager
 def progress(what: str, total: int) -> Generator[Callable[[int], None]]:
-    """A bar on stderr while the body runs, if that is a terminal; told how much is done."""
-    if not sys.stderr.isatty():
+    """A bar on stderr while the body runs, if that is a terminal; told how much of what is done."""
+    if total == 0 or not sys.stderr.isatty():
         yield lambda done: None
         return
     from rich.console import Console

@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from ipledger.cli.connection import DEFAULT, Connection, any_log, open_ledger, open_log, served
 from ipledger.cli.errors import EXIT_DIFFERENCE, DifferenceError, UsageError
 from ipledger.cli.output import Output, note, print_facts, progress
+from ipledger.cli.past import open_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 async def verify(
     *,
+    file: Annotated[Path | None, Parameter(name="--from", show_default=False)] = None,
     ledger: Path | None = None,
     offline: bool = False,
     checkpoint: Annotated[tuple[Path, ...], Parameter(show_default=False)] = (),
@@ -32,6 +34,8 @@ async def verify(
 
     Parameters
     ----------
+    file
+        Verify this file and no server: a ledger, or what `ipledger export` wrote.
     ledger
         A ledger file, which the log must be identical with as far as the ledger goes.
     offline
@@ -46,17 +50,30 @@ async def verify(
     """
     import msgspec
 
+    if file is not None and (ledger is not None or data is not None):
+        raise UsageError("--from verifies a file alone: leave --ledger and --data out")
     if offline and ledger is None:
         raise UsageError("--offline verifies a file: name it with --ledger")
     if offline and data is not None:
         raise UsageError("--offline connects to nothing, and --data runs a server: use one of them")
     kept = _kept(checkpoint, key, connection.realm)
-    report = await _verify(connection, ledger, kept, offline=offline, data=data)
+    if file is not None:
+        report = await _verify_file(file, kept)
+    else:
+        report = await _verify(connection, ledger, kept, offline=offline, data=data)
     print_facts(msgspec.to_builtins(report), output)
     if report.ok:
         return 0
     note(f"error: {report.bad_position}: {report.reason}")
     return EXIT_DIFFERENCE
+
+
+async def _verify_file(path: Path, kept: Sequence[CheckpointSigned]) -> Report:
+    from ipledger.replay import verify
+
+    async with open_file(path) as log:
+        with progress("verifying", await log.last()) as tell:
+            return await verify.verify(log, tell, kept)
 
 
 async def _verify(

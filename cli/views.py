@@ -119,6 +119,42 @@ HOLDER_COLUMNS = (
     Column("ALLOCATION", attrgetter("id")),
 )
 
+HOLDER_THEN_COLUMNS = (
+    Column("ADDRESSES", _addresses),
+    Column("POD", _pod),
+    Column("INTERFACE", attrgetter("interface")),
+    Column("NODE", attrgetter("node")),
+    Column("FROM", attrgetter("from_")),
+    Column("UNTIL", attrgetter("until")),
+    Column("HELD", attrgetter("held")),
+    Column("ALLOCATION", attrgetter("id")),
+    Column("UID", attrgetter("uid"), wide=True),
+    Column("SANDBOX", attrgetter("sandbox"), wide=True),
+    Column("FROM-POSITION", attrgetter("from_position"), wide=True),
+    Column("UNTIL-POSITION", attrgetter("until_position"), wide=True),
+)
+
+VERDICT_COLUMNS = (
+    Column("POOL", attrgetter("pool")),
+    Column("VERSION", attrgetter("ip_version")),
+    Column("VERDICT", attrgetter("verdict")),
+    Column("DETAIL", attrgetter("detail")),
+    Column("DECIDED AGAIN", attrgetter("again")),
+    Column("AGREES", attrgetter("agrees")),
+)
+
+OUTLOOK_COLUMNS = (
+    Column("POOL", attrgetter("pool")),
+    Column("TOTAL", attrgetter("total")),
+    Column("RECORDED PEAK", attrgetter("recorded_peak")),
+    Column("PEAK", attrgetter("peak")),
+    Column("PEAK %", attrgetter("peak_percent")),
+    Column("AT", attrgetter("peak_time")),
+    Column("RECORDED REFUSED", attrgetter("recorded_refused")),
+    Column("REFUSED", attrgetter("refused")),
+    Column("FIRST REFUSED", attrgetter("first_refused")),
+)
+
 ALLOCATION_COLUMNS = (
     Column("ID", attrgetter("id")),
     Column("NAMESPACE", attrgetter("namespace")),

@@ -7,18 +7,27 @@ from typing import TYPE_CHECKING
 
 from ipledger.cli.connection import DEFAULT, Connection, engine_client
 from ipledger.cli.errors import EXIT_FAILURE, UsageError
-from ipledger.cli.output import Output, note, print_one
-from ipledger.cli.views import ALLOCATION_COLUMNS
+from ipledger.cli.output import Format, Output, note, print_one
+from ipledger.cli.past import SOURCE, At, Source, moment_of, open_past, stands_on
+from ipledger.cli.views import ALLOCATION_COLUMNS, HOLDER_THEN_COLUMNS
 from ipledger.events.addresses import parse_ip
 
 if TYPE_CHECKING:
+    from ipledger.projections.history import Interval
     from ipledger.projections.rows import PoolRow, ReservationRow
+    from ipledger.replay.past import Holding
 
 
 async def who(
-    address: str, /, *, output: Output = "table", connection: Connection = DEFAULT
+    address: str,
+    /,
+    *,
+    at: At = "",
+    output: Output = "table",
+    source: Source = SOURCE,
+    connection: Connection = DEFAULT,
 ) -> int:
-    """Show who holds an address now.
+    """Show who holds an address now, or held it then.
 
     Parameters
     ----------
@@ -29,6 +38,48 @@ async def who(
         version, value = parse_ip(address)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if at or source.file is not None:
+        return await _then(address, at, output, source, connection)
+    return await _now(address, version, value, output, connection)
+
+
+async def _then(
+    address: str, at: str, output: Format, source: Source, connection: Connection
+) -> int:
+    from ipledger.replay.holders import holder_row
+
+    async with open_past(connection, source) as past:
+        moment = await moment_of(past, at, "--at")
+        found = await past.holding(address, moment.position)
+        stands_on(moment)
+        if found.interval is not None:
+            row = await holder_row(past, found.interval, moment.position)
+            print_one(row, HOLDER_THEN_COLUMNS, output)
+            return 0
+    note(f"nobody held {address}: {_around(found)}")
+    return EXIT_FAILURE
+
+
+def _around(found: Holding) -> str:
+    """Who had it before and behind."""
+    from ipledger.events.clock import format_time
+
+    parts: list[str] = []
+    if found.before is not None and found.before.to_time is not None:
+        ended = format_time(found.before.to_time)
+        parts.append(f"{_pod_of(found.before)} had it until {ended}")
+    if found.behind is not None:
+        parts.append(f"{_pod_of(found.behind)} from {format_time(found.behind.from_time)}")
+    return ", ".join(parts) or "nobody ever did"
+
+
+def _pod_of(interval: Interval) -> str:
+    return f"{interval.namespace}/{interval.pod}" if interval.namespace else interval.pod
+
+
+async def _now(
+    address: str, version: int, value: int, output: Format, connection: Connection
+) -> int:
     from ipledger.engine.queries import AllocationsWhere
 
     async with engine_client(connection) as client:

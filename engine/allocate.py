@@ -39,7 +39,7 @@ def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] 
     held = state.allocations.of((command.pod.uid, command.interface))
     if held is not None:
         return _again(held, command)
-    place = place_of(command.owner, command.pod)
+    place = place_of(command.owner, command.pod.namespace, command.pod.name)
     kept = state.allocations.in_place(place, command.interface) if place else None
     selected = select(state, command, kept)
     if isinstance(selected, Refusal):

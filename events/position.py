@@ -10,6 +10,10 @@ from msgspec import Meta
 PositionText: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9]{1,18}\.[0-9]{1,9})?$")]
 """A position as text in a message; '' is `START`."""
 
+_INDEX_BITS = 20
+INDEX_MAX = (1 << _INDEX_BITS) - 1
+"""Above every index: no message that NATS takes has room for so many events."""
+
 
 class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=False):
     """Ordered as the log is. The state before any event stands at `START`.
@@ -31,6 +35,20 @@ class Position(msgspec.Struct, frozen=True, order=True, array_like=True, gc=Fals
         if not (dot and sequence.isdecimal() and index.isdecimal()):
             raise ValueError(f"{text!r} is not a position; write <sequence>.<index>, such as 12.0")
         return cls(int(sequence), int(index))
+
+    @property
+    def number(self) -> int:
+        """The position as one integer, in the same order: what the history keeps."""
+        return self.sequence << _INDEX_BITS | self.index
+
+    @classmethod
+    def of_number(cls, number: int) -> Position:
+        """The inverse of `number`.
+
+        >>> Position.of_number(Position(12, 3).number)
+        Position(sequence=12, index=3)
+        """
+        return cls(number >> _INDEX_BITS, number & INDEX_MAX)
 
 
 START = Position(0, 0)

@@ -29,7 +29,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     @property
     def place(self) -> Place | None:
         """The place that keeps the addresses for one pod after another."""
-        return place_of(self.owner, self.pod)
+        return place_of(self.owner, self.pod.namespace, self.pod.name)
 
     @property
     def is_of_kubernetes(self) -> bool:

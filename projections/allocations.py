@@ -8,7 +8,7 @@ leads to it without a tuple between.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -135,10 +135,9 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     @property
     def place(self) -> Place | None:
         """The place that keeps its addresses between pods, if there is one."""
-        owner = self.common.owner
-        if owner is None or owner.kind not in KINDS:  # most pods, at no cost
+        if not _may_have_place(self):
             return None
-        return place_of(owner, self.pod)
+        return place_of(self.common.owner, self.common.namespace, self.pod_name)
 
     @property
     def is_held(self) -> bool:
@@ -149,6 +148,12 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     def position(self) -> Position:
         """Where in the log it was allocated."""
         return Position(self.sequence, self.index)
+
+
+def _may_have_place(allocation: Allocation) -> bool:
+    """Most pods have none; this says so at little cost."""
+    owner = allocation.common.owner
+    return owner is not None and owner.kind in KINDS
 
 
 def number_of(allocation_id: str) -> int:
@@ -186,8 +191,11 @@ class Interfaces:
     def add(self, key: str, allocation: Allocation) -> None:
         """Take a new allocation in."""
         if self._of.setdefault(key, allocation) is not allocation:
-            together = (*self.all(key), allocation)
-            self._of[key] = tuple(sorted(together, key=lambda a: a.number))
+            self._join(key, allocation)
+
+    def _join(self, key: str, allocation: Allocation) -> None:
+        together = (*self.all(key), allocation)
+        self._of[key] = tuple(sorted(together, key=lambda a: a.number))
 
     def fill(self, keys: Sequence[str], allocations: Sequence[Allocation]) -> None:
         """Take all in that there are: as `add` does one by one, and much quicker."""
@@ -196,6 +204,15 @@ class Interfaces:
             self._of.clear()
             for key, allocation in zip(keys, allocations, strict=True):
                 self.add(key, allocation)
+
+    def replace(self, key: str, old: Allocation, new: Allocation) -> None:
+        """Put the new form of an allocation that is in where its old one was."""
+        found = self._of[key]
+        if found is old:
+            self._of[key] = new
+        else:
+            assert isinstance(found, tuple)
+            self._of[key] = tuple(new if a is old else a for a in found)
 
     def remove(self, key: str, allocation: Allocation) -> None:
         """Take an allocation out that is in."""
@@ -269,10 +286,8 @@ class Allocations:
         attached = [a for a in every if a.sandbox]
         self._of_pod.fill([a.pod_uid for a in every], every)
         self._of_sandbox.fill([a.sandbox for a in attached], attached)
-        for allocation in every:
-            owner = allocation.common.owner
-            if owner is not None and owner.kind in KINDS:
-                self._link_place(allocation)
+        for allocation in filter(_may_have_place, every):
+            self._link_place(allocation)
 
     def remove(self, allocation_id: str) -> Allocation:
         """Take an allocation out. It must be live (invariant 7)."""
@@ -280,20 +295,60 @@ class Allocations:
         self._unlink(allocation)
         return allocation
 
-    def change(self, allocation_id: str, **changes: Any) -> tuple[Allocation, Allocation]:
-        """Change fields of an allocation. Returns its old and its new form."""
+    def hold(self, allocation_id: str) -> tuple[Allocation, Allocation]:
+        """No sandbox uses it from here on. Returns its old and its new form."""
         old = self._by_number[number_of(allocation_id)]
-        new = msgspec.structs.replace(old, **changes)
-        self._unlink(old)
+        return self._change(old, old.pod_name, old.pod_uid, old.node, "", old.bound)
+
+    def move(self, allocation_id: str, sandbox: str, now: int) -> tuple[Allocation, Allocation]:
+        """Another sandbox uses it from here on. Returns its old and its new form."""
+        old = self._by_number[number_of(allocation_id)]
+        return self._change(old, old.pod_name, old.pod_uid, old.node, sandbox, now)
+
+    def pass_on(
+        self, allocation_id: str, sandbox: str, pod: Pod, node: str, now: int
+    ) -> tuple[Allocation, Allocation]:
+        """Another pod has it from here on. Returns its old and its new form."""
+        old = self._by_number[number_of(allocation_id)]
+        return self._change(old, pod.name, pod.uid, node, sandbox, now)
+
+    def _change(
+        self, old: Allocation, pod_name: str, pod_uid: str, node: str, sandbox: str, bound: int
+    ) -> tuple[Allocation, Allocation]:
+        new = Allocation(
+            old.number,
+            pod_name,
+            pod_uid,
+            node,
+            sandbox,
+            old.common,
+            old.addresses,
+            old.sequence,
+            old.index,
+            old.since,
+            bound,
+        )
         self._by_number[old.number] = new
-        self._link(new)
+        if old.pod_uid == pod_uid:
+            self._of_pod.replace(pod_uid, old, new)
+        else:
+            self._of_pod.remove(old.pod_uid, old)
+            self._of_pod.add(pod_uid, new)
+        if old.sandbox:
+            self._of_sandbox.remove(old.sandbox, old)
+        if sandbox:
+            self._of_sandbox.add(sandbox, new)
+        if _may_have_place(old):
+            self._unlink_place(old)
+            self._link_place(new)
         return old, new
 
     def _link(self, allocation: Allocation) -> None:
         self._of_pod.add(allocation.pod_uid, allocation)
         if allocation.sandbox:
             self._of_sandbox.add(allocation.sandbox, allocation)
-        self._link_place(allocation)
+        if _may_have_place(allocation):
+            self._link_place(allocation)
 
     def _link_place(self, allocation: Allocation) -> None:
         place = allocation.place
@@ -305,6 +360,10 @@ class Allocations:
         self._of_pod.remove(allocation.pod_uid, allocation)
         if allocation.sandbox:
             self._of_sandbox.remove(allocation.sandbox, allocation)
+        if _may_have_place(allocation):
+            self._unlink_place(allocation)
+
+    def _unlink_place(self, allocation: Allocation) -> None:
         place = allocation.place
         if place is not None:
             places = self._by_place[place.application]

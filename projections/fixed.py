@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-from ipledger.events.facts import Application, Owner, Pod
+from ipledger.events.facts import Application, Owner
 from ipledger.projections.applications import MACHINES, ApplicationKey, key_of_owner
 
 _ORDINAL = re.compile(r".*-(?P<ordinal>[0-9]+)")
@@ -24,16 +24,16 @@ class Place(NamedTuple):
     name: str
 
 
-def place_of(owner: Owner | None, pod: Pod) -> Place | None:
+def place_of(owner: Owner | None, namespace: str, pod_name: str) -> Place | None:
     """The place that a pod takes, None for a pod whose address goes with it.
 
     Only StatefulSets of the group apps and KubeVirt's own kinds count, as in Spiderpool.
     """
     if owner is None:
         return None
-    key = key_of_owner(owner, pod.namespace)
+    key = key_of_owner(owner, namespace)
     if (key.group, key.kind) == ("apps", "StatefulSet"):
-        return Place(key, pod.name)
+        return Place(key, pod_name)
     if (key.group, key.kind) == ("kubevirt.io", MACHINES[0]):
         return Place(key, owner.name)
     return None

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from netaddr import AddrFormatError
-
 from ipledger.events.chain import Head, check_prev, check_sequence
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import BrokenLogError, Entry
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import ContradictionError, State, evolve_all
 
 
 class Fold:
@@ -31,18 +29,25 @@ class Fold:
         """Where the chain is: sequence and hash of the newest commit."""
         return Head(self.sequence, self.hash)
 
-    def apply(self, entry: Entry) -> Commit:
-        """Take in the next commit. Raises `BrokenLogError` (invariant 6); the fold is then dead."""
-        commit, time = self._check(entry)
-        state = self.state
-        for index, event in enumerate(commit.events):
-            try:
-                evolve(state, event, Moment(entry.sequence, index, time))
-            except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
-                what = f"event {index} ({type(event).__name__}) contradicts the state: {error!r}"
-                raise BrokenLogError(entry.sequence, what) from error
+    def apply(self, entry: Entry, decoded: Commit | None = None) -> Commit:
+        """Take in the next commit. Raises `BrokenLogError` (invariant 6); the fold is then dead.
+
+        `decoded` is the commit, where it was read already.
+        """
+        commit, time = self._check(entry, decoded)
+        try:
+            evolve_all(self.state, commit.events, entry.sequence, time)
+        except ContradictionError as found:
+            kind = type(commit.events[found.index]).__name__
+            what = f"event {found.index} ({kind}) contradicts the state: {found.error!r}"
+            raise BrokenLogError(entry.sequence, what) from found
         self.advance(entry.sequence, digest(entry.payload), time)
         return commit
+
+    def look_into(self, entry: Entry, index: int) -> None:
+        """Take in the events of the next commit up to one. The fold goes no further then."""
+        commit, time = self._check(entry, None)
+        evolve_all(self.state, commit.events[: index + 1], entry.sequence, time)
 
     def advance(self, sequence: int, payload_hash: str, time: int) -> None:
         """Move the head past a commit whose events the state already has."""
@@ -50,11 +55,11 @@ class Fold:
         self.hash = payload_hash
         self.time = time
 
-    def _check(self, entry: Entry) -> tuple[Commit, int]:
+    def _check(self, entry: Entry, decoded: Commit | None) -> tuple[Commit, int]:
         sequence = entry.sequence
         check_sequence(self.head, sequence)
         try:
-            commit = decode(entry.payload)
+            commit = decode(entry.payload) if decoded is None else decoded
             time = parse_time(commit.time)
         except (UnreadableCommitError, ValueError) as error:
             raise BrokenLogError(sequence, f"cannot be read: {error}") from error

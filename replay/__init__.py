@@ -1,5 +1,5 @@
-"""The auditor's and SRE's tools: reading the log, checking that it is whole, restoring it.
+"""The auditor's and SRE's tools: reading the log, checking that it is whole, and the past.
 
-Everything here only reads, but for a restore that was asked for. What an event means belongs in
-`projections`.
+Of a log everything here only reads, but `restore`; a history is a file of its own. What an event
+means belongs in `projections`.
 """

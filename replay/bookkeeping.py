@@ -1,22 +1,26 @@
 """An auditor's own books: who holds what, kept from the events alone.
 
 Independent of the projections on purpose, so that a mistake there is found and not repeated:
-ranges are read with the standard library's `ipaddress`, and nothing of `State` is used.
+texts are read with the standard library alone, and nothing of `State` is used.
 """
 
 from __future__ import annotations
 
+import socket
+from bisect import bisect_right
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from ipledger.events.facts import PoolSpec
+from ipledger.events.facts import PoolSpec, ReservationSpec
 from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
     AllocationRebound,
     AnyEvent,
+    Event,
     PoolCreated,
     PoolDeleted,
     PoolUpdated,
@@ -29,6 +33,9 @@ _Address: TypeAlias = tuple[int, int]
 """IP version and the address as an integer."""
 _Range: TypeAlias = tuple[int, int]
 
+_BEYOND = 1 << 128
+"""Above every address."""
+
 
 class ViolationError(Exception):
     """An event that breaks an invariant of DESIGN section 12; the text starts with its number."""
@@ -37,6 +44,7 @@ class ViolationError(Exception):
 @dataclass(slots=True)
 class _PoolBook:
     version: int
+    spec: PoolSpec
     ranges: list[_Range]
     held: set[int] = field(default_factory=set[int])
 
@@ -54,44 +62,52 @@ class Bookkeeping:
     """
 
     def __init__(self) -> None:
-        self._reserved: dict[str, tuple[int, list[_Range]]] = {}
+        self._reservations: dict[str, ReservationSpec] = {}
+        self._reserved: dict[int, list[_Range]] = {4: [], 6: []}
         self._pools: dict[str, _PoolBook] = {}
         self._holder_of: dict[_Address, str] = {}
         self._live: dict[str, _Holder] = {}
         self._allocation_of: dict[tuple[str, str], str] = {}
+        self._enter: dict[type[Event], Callable[[Any], None]] = {
+            PoolCreated: lambda event: self._define(event.pool, exists=False),
+            PoolUpdated: lambda event: self._define(event.pool, exists=True),
+            PoolDeleted: lambda event: self._delete(event.name),
+            ReservationCreated: lambda event: self._reserve(event.reservation),
+            ReservationUpdated: lambda event: self._reserve(event.reservation),
+            ReservationDeleted: self._unreserve,
+            AddressesAllocated: self._allocate,
+            AllocationRebound: self._rebind,
+            AddressesHeld: lambda event: self._must_live(event.allocation, "is held"),
+            AddressesReleased: self._release,
+        }
 
     def enter(self, event: AnyEvent) -> None:
         """Take in the next event. The books are worthless once this has raised."""
-        match event:
-            case PoolCreated():
-                self._define(event.pool, exists=False)
-            case PoolUpdated():
-                self._define(event.pool, exists=True)
-            case PoolDeleted():
-                self._delete(event.name)
-            case ReservationCreated() | ReservationUpdated():
-                spec = event.reservation
-                ranges = [_range(text) for text in spec.ips]
-                self._reserved[spec.name] = spec.ip_version, ranges
-            case ReservationDeleted():
-                self._reserved.pop(event.name, None)
-            case AddressesAllocated():
-                self._allocate(event)
-            case AllocationRebound():
-                self._rebind(event)
-            case AddressesHeld():
-                self._must_live(event.allocation, "is held")
-            case AddressesReleased():
-                self._release(event.allocation)
-            case _:
-                pass
+        enter = self._enter.get(type(event))
+        if enter is not None:
+            enter(event)
+
+    def _reserve(self, spec: ReservationSpec) -> None:
+        self._reservations[spec.name] = spec
+        self._sum_up_reservations()
+
+    def _unreserve(self, event: ReservationDeleted) -> None:
+        self._reservations.pop(event.name, None)
+        self._sum_up_reservations()
+
+    def _sum_up_reservations(self) -> None:
+        for version in self._reserved:
+            specs = [s for s in self._reservations.values() if s.ip_version == version]
+            self._reserved[version] = _union(_range(text) for s in specs for text in s.ips)
 
     def _define(self, spec: PoolSpec, *, exists: bool) -> None:
-        if (spec.name in self._pools) != exists:
+        before = self._pools.get(spec.name)
+        if (before is not None) != exists:
             there = "is not there" if exists else "is there already"
             raise ViolationError(f"invariant 3: pool {spec.name!r} {there}")
-        held = self._pools[spec.name].held if exists else set[int]()
-        book = _PoolBook(spec.ip_version, _ranges(spec), held)
+        if before is not None and _same_addresses(before.spec, spec):
+            return
+        book = _PoolBook(spec.ip_version, spec, _ranges(spec), before.held if before else set())
         for address in book.held:
             if not _inside(book.ranges, address):
                 what = f"the change of pool {spec.name!r} drops {_text(book.version, address)}"
@@ -119,17 +135,18 @@ class Bookkeeping:
 
     def _allocate(self, event: AddressesAllocated) -> None:
         identity = (event.pod.uid, event.interface)
+        allocation = event.allocation
         other = self._allocation_of.get(identity)
         if other is not None:
             what = f"pod {event.pod} interface {event.interface} holds {other} already"
             raise ViolationError(f"invariant 8: {what}")
-        if event.allocation in self._live:
-            raise ViolationError(f"invariant 8: allocation {event.allocation} is live already")
-        addresses = [(held.pool, _parse(held.ip)) for held in event.addresses]
+        if allocation in self._live:
+            raise ViolationError(f"invariant 8: allocation {allocation} is live already")
+        addresses = [(held.pool, _parse(held.address)) for held in event.addresses]
         for pool, address in addresses:
-            self._hold(pool, address, event.allocation)
-        self._live[event.allocation] = _Holder(identity, addresses)
-        self._allocation_of[identity] = event.allocation
+            self._hold(pool, address, allocation)
+        self._live[allocation] = _Holder(identity, addresses)
+        self._allocation_of[identity] = allocation
 
     def _hold(self, pool: str, address: _Address, allocation: str) -> None:
         version, value = address
@@ -137,10 +154,8 @@ class Bookkeeping:
         if holder is not None:
             what = f"{_text(version, value)} is held by {holder} already"
             raise ViolationError(f"invariant 1: {what}")
-        for name, (reserved_version, ranges) in self._reserved.items():
-            if reserved_version == version and _inside(ranges, value):
-                what = f"{_text(version, value)} is reserved by {name!r}"
-                raise ViolationError(f"invariant 1: {what}")
+        if _inside(self._reserved[version], value):
+            raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
         book = self._pools.get(pool)
         if book is None or book.version != version:
             raise ViolationError(f"invariant 2: no IPv{version} pool {pool!r}")
@@ -150,18 +165,29 @@ class Bookkeeping:
         self._holder_of[address] = allocation
         book.held.add(value)
 
+    def _reserved_by(self, version: int, value: int) -> str:
+        for name, spec in self._reservations.items():
+            if spec.ip_version == version and _inside(_union(map(_range, spec.ips)), value):
+                return f"{_text(version, value)} is reserved by {name!r}"
+        raise AssertionError("what is reserved is in a reservation")
+
     def _rebind(self, event: AllocationRebound) -> None:
         self._must_live(event.allocation, "is rebound")
         if event.pod is None:
             return
         holder = self._live[event.allocation]
+        identity = (event.pod.uid, holder.identity[1])
+        other = self._allocation_of.get(identity, event.allocation)
+        if other != event.allocation:
+            what = f"pod {event.pod} interface {identity[1]} holds {other} already"
+            raise ViolationError(f"invariant 8: {what}")
         del self._allocation_of[holder.identity]
-        holder.identity = (event.pod.uid, holder.identity[1])
-        self._allocation_of[holder.identity] = event.allocation
+        holder.identity = identity
+        self._allocation_of[identity] = event.allocation
 
-    def _release(self, allocation: str) -> None:
-        self._must_live(allocation, "is released")
-        holder = self._live.pop(allocation)
+    def _release(self, event: AddressesReleased) -> None:
+        self._must_live(event.allocation, "is released")
+        holder = self._live.pop(event.allocation)
         del self._allocation_of[holder.identity]
         for pool, address in holder.addresses:
             del self._holder_of[address]
@@ -172,13 +198,29 @@ class Bookkeeping:
             raise ViolationError(f"invariant 7: {allocation} {what}, but is not live")
 
 
+def _same_addresses(left: PoolSpec, right: PoolSpec) -> bool:
+    addresses = (left.ip_version, left.ips, left.exclude_ips)
+    return addresses == (right.ip_version, right.ips, right.exclude_ips)
+
+
 def _ranges(spec: PoolSpec) -> list[_Range]:
     """The addresses of a pool: each range of `ips`, cut at what `excludeIPs` names."""
-    ranges = sorted(_range(text) for text in spec.ips)
+    ranges = _union(_range(text) for text in spec.ips)
     for first, last in (_range(text) for text in spec.exclude_ips):
         cut = [((a, min(b, first - 1)), (max(a, last + 1), b)) for a, b in ranges]
         ranges = [(a, b) for pair in cut for a, b in pair if a <= b]
     return ranges
+
+
+def _union(ranges: Iterable[_Range]) -> list[_Range]:
+    """The same addresses as ranges that are sorted and do not overlap."""
+    united: list[_Range] = []
+    for first, last in sorted(ranges):
+        if united and first <= united[-1][1]:
+            united[-1] = united[-1][0], max(united[-1][1], last)
+        else:
+            united.append((first, last))
+    return united
 
 
 def _range(text: str) -> _Range:
@@ -187,7 +229,9 @@ def _range(text: str) -> _Range:
 
 
 def _inside(ranges: list[_Range], address: int) -> bool:
-    return any(first <= address <= last for first, last in ranges)
+    """Whether sorted ranges hold an address."""
+    at = bisect_right(ranges, (address, _BEYOND))
+    return at > 0 and address <= ranges[at - 1][1]
 
 
 def _shared(left: list[_Range], right: list[_Range]) -> int | None:
@@ -196,8 +240,14 @@ def _shared(left: list[_Range], right: list[_Range]) -> int | None:
 
 
 def _parse(text: str) -> _Address:
-    address = ip_address(text)
-    return address.version, int(address)
+    """`address/prefix length`. Raises `ValueError` naming the text."""
+    ip = text.partition("/")[0]
+    try:
+        if ":" in ip:
+            return 6, int.from_bytes(socket.inet_pton(socket.AF_INET6, ip), "big")
+        return 4, int.from_bytes(socket.inet_pton(socket.AF_INET, ip), "big")
+    except OSError:
+        raise ValueError(f"{ip!r} does not appear to be an IPv4 or IPv6 address") from None
 
 
 def _text(version: int, value: int) -> str:

@@ -47,6 +47,16 @@ class _Stored(msgspec.Struct):
 _decode_stored = msgspec.json.Decoder(_Stored).decode
 
 
+def logged(entry: Entry) -> list[LoggedEvent]:
+    """The events of a commit. Raises `UnreadableCommitError`."""
+    commit = decode(entry.payload)
+    stored = _decode_stored(entry.payload).events
+    return [
+        LoggedEvent(Position(entry.sequence, index), commit.time, event, bytes(raw))
+        for index, (event, raw) in enumerate(zip(commit.events, stored, strict=True))
+    ]
+
+
 async def events(
     entries: AsyncIterator[Entry], *, since: int = 0
 ) -> AsyncIterator[LoggedEvent | UnreadableCommit]:
@@ -61,13 +71,10 @@ async def events(
 
 def _events_of(entry: Entry, since: int) -> Iterator[LoggedEvent | UnreadableCommit]:
     try:
-        commit = decode(entry.payload)
-        time = parse_time(commit.time)
+        found = logged(entry)
+        time = parse_time(found[0].time)
     except (UnreadableCommitError, ValueError) as error:
         yield UnreadableCommit(entry.sequence, str(error))
         return
-    if time < since:
-        return
-    stored = _decode_stored(entry.payload).events
-    for index, (event, raw) in enumerate(zip(commit.events, stored, strict=True)):
-        yield LoggedEvent(Position(entry.sequence, index), commit.time, event, bytes(raw))
+    if time >= since:
+        yield from found

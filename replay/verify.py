@@ -15,7 +15,7 @@ from ipledger.events.chain import Head, check_sequence
 from ipledger.events.commit import Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import BrokenLogError, Entry, NoLogError, ReadableLog
 from ipledger.events.position import START, Position
-from ipledger.events.types import CheckpointSigned
+from ipledger.events.types import AnyEvent, CheckpointSigned
 from ipledger.projections.fold import Fold
 from ipledger.replay.bookkeeping import Bookkeeping, ViolationError
 from ipledger.replay.checkpoints import Witness
@@ -214,9 +214,10 @@ async def _whole(log: ReadableLog) -> AsyncIterator[Entry]:
 
 
 def _check(fold: Fold, books: Bookkeeping, entry: Entry) -> Commit:
-    violation = _violation(books, entry)
+    decoded = _decoded(entry)
+    violation = _violation(books, entry.sequence, decoded.events) if decoded else None
     try:
-        commit = fold.apply(entry)
+        commit = fold.apply(entry, decoded)
     except BrokenLogError as error:
         raise _worse(Position(error.sequence, 0), error.what, violation) from error
     except Exception as error:  # whatever the fold stumbles over stands in the log
@@ -234,17 +235,22 @@ def _worse(position: Position, what: str, violation: _BadError | None) -> _BadEr
     return _BadError(violation.position, f"{what}; {violation}")
 
 
-def _violation(books: Bookkeeping, entry: Entry) -> _BadError | None:
-    """What the books say to a commit; one that cannot be read is the fold's to report."""
+def _decoded(entry: Entry) -> Commit | None:
+    """A commit; one that cannot be read is the fold's to report."""
     try:
-        events = decode(entry.payload).events
+        return decode(entry.payload)
     except UnreadableCommitError:
         return None
-    for index, event in enumerate(events):
-        try:
+
+
+def _violation(books: Bookkeeping, sequence: int, events: Sequence[AnyEvent]) -> _BadError | None:
+    """What the books say to the events of a commit."""
+    at = 0
+    try:
+        for at, event in enumerate(events):  # noqa: B007
             books.enter(event)
-        except ViolationError as error:
-            return _BadError(Position(entry.sequence, index), str(error))
-        except ValueError as error:  # an address or a range that is none
-            return _BadError(Position(entry.sequence, index), f"invariant 2: {error}")
+    except ViolationError as error:
+        return _BadError(Position(sequence, at), str(error))
+    except ValueError as error:  # an address or a range that is none
+        return _BadError(Position(sequence, at), f"invariant 2: {error}")
     return None

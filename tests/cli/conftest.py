@@ -33,6 +33,7 @@ def cli(
     monkeypatch.setenv("IPLEDGER_NATS", nats_server.url)
     monkeypatch.setenv("IPLEDGER_REALM", realm)
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.chdir(MANIFESTS)
     return Cli(nats_server.url, realm, tmp_path)
 

@@ -114,6 +114,15 @@ VIOLATIONS: dict[str, tuple[Sequence[AnyEvent], str]] = {
         (CREATED, AllocationRebound(allocation="a1", sandbox="s")),
         "invariant 7: a1 is rebound, but is not live",
     ),
+    "a rebind to a pod that has an allocation": (
+        (
+            CREATED,
+            HELD,
+            allocated("a2", "10.6.0.2"),
+            AllocationRebound(allocation="a2", sandbox="s", pod=Pod("ns", "a1", "a1"), node="n"),
+        ),
+        "invariant 8: pod ns/a1 interface eth0 holds a1 already",
+    ),
     "two allocations for one interface": (
         (CREATED, HELD, allocated("a2", "10.6.0.2", pod="a1")),
         "invariant 8: pod ns/a1 interface eth0 holds a1 already",

@@ -24,6 +24,7 @@ FURNISHED = (
     "allocations",
     "who",
     "log",
+    "past",
     "verify",
     "release",
     "status",

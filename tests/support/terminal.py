@@ -67,5 +67,5 @@ class Cli:
         return Result(self._stable(stdout.getvalue()), self._stable(stderr.getvalue()), code)
 
     def _stable(self, text: str) -> str:
-        text = text.replace(self.url, "NATS-URL").replace(self.realm, "REALM")
-        return _SIGNATURE.sub("SIGNATURE", text.replace(str(self.files), "FILES"))
+        text = text.replace(str(self.files), "FILES").replace(self.url, "NATS-URL")
+        return _SIGNATURE.sub("SIGNATURE", text.replace(self.realm, "REALM"))

@@ -71,7 +71,7 @@ def test_the_last_interface_less_leaves_nothing(live: Allocations) -> None:
 
 
 def test_a_changed_allocation_keeps_its_place_in_the_order(live: Allocations) -> None:
-    live.change("a1", sandbox="s9")
+    live.move("a1", "s9", 0)
     assert [found.number for found in live.all()] == [1, 2, 3]
     assert numbers(live, "u1") == [1, 3]
     assert live.at(("s1", "eth0")) is None

@@ -1,0 +1,96 @@
+"""`ipledger auditor`: a history that is always up to date."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING
+
+from ipledger.cli.connection import DEFAULT, Connection, open_log
+from ipledger.cli.errors import CliError, DifferenceError
+from ipledger.cli.output import note
+from ipledger.cli.past import SOURCE, Source, open_history
+
+if TYPE_CHECKING:
+    from ipledger.replay.follower import Follower
+
+
+async def auditor(
+    *,
+    http: int = 9475,
+    source: Source = SOURCE,
+    connection: Connection = DEFAULT,
+) -> None:
+    """Follow the log and keep its history, so that questions about the past are answered at once.
+
+    Prints one line `ready history=… http=…` on stderr when the history has all of the log. SIGTERM
+    and Ctrl-C stop it cleanly.
+
+    Parameters
+    ----------
+    http
+        The port of /metrics on loopback; 0 picks a free one.
+    """
+    from ipledger.events.log import BrokenLogError, LogUnavailableError
+    from ipledger.replay.follower import Follower
+    from ipledger.replay.history_store import HistoryError, RewrittenError
+
+    if source.file is not None:
+        raise CliError("--from: a file does not grow; the auditor follows a running realm")
+    try:
+        async with open_log(connection) as stream:
+            store = await open_history(stream, source, await stream.last())
+            try:
+                follower = Follower(stream, store, lambda: time.time_ns() // 1000)
+                async with _served(follower, http) as port:
+                    await _until_stopped(follower, port)
+            finally:
+                await store.close()
+    except (BrokenLogError, RewrittenError) as error:
+        raise DifferenceError(f"{error} (see `ipledger verify`)") from error
+    except (HistoryError, LogUnavailableError, OSError) as error:
+        raise CliError(str(error)) from error
+
+
+async def _until_stopped(follower: Follower, port: int) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    running = asyncio.create_task(follower.run())
+    ready = asyncio.create_task(follower.caught_up.wait())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((running, ready, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if ready.done():
+            note(f"ready history={follower.store.path} http=127.0.0.1:{port}")
+        await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (running, ready, stopped):
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+
+
+@contextlib.asynccontextmanager
+async def _served(follower: Follower, port: int) -> AsyncGenerator[int]:
+    """Serve the metrics. Yields the port."""
+    from aiohttp import web
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    async def metrics(request: web.BaseRequest) -> web.Response:
+        body = generate_latest(follower.metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    application = web.Application()
+    application.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", port)
+    try:
+        await site.start()
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()

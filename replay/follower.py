@@ -1,0 +1,80 @@
+"""Keeping a history up to date while its log grows, and telling how far it is behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from ipledger.events.log import Log, LogUnavailableError
+from ipledger.replay.history_store import HistoryStore
+from ipledger.replay.history_writer import HistoryWriter, lock
+
+_LOOK_S = 1.0
+
+
+class Metrics:
+    """How far a history is, for Prometheus."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.sequence = Gauge(
+            "ipledger_history_sequence",
+            "Sequence of the newest commit that the history has.",
+            registry=self.registry,
+        )
+        self.lag_commits = Gauge(
+            "ipledger_history_lag_commits",
+            "Commits of the log that the history does not have yet.",
+            registry=self.registry,
+        )
+        self.lag_seconds = Gauge(
+            "ipledger_history_lag_seconds",
+            "Time from the newest commit to its being in the history.",
+            registry=self.registry,
+        )
+
+
+@dataclass(slots=True)
+class Follower:
+    """Takes each commit of a log into a history as it comes. `clock` is in microseconds (Unix)."""
+
+    log: Log
+    store: HistoryStore
+    clock: Callable[[], int]
+    metrics: Metrics = field(default_factory=Metrics)
+    caught_up: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self) -> None:
+        """Follow until cancelled; nobody else writes the history meanwhile.
+
+        Raises `BrokenLogError`, `RewrittenError`, `HistoryError`.
+        """
+        async with lock(self.store.path):
+            last = await self.log.last()
+            await self.store.agree(self.log, last)
+            writer = HistoryWriter(self.store)
+            await writer.catch_up(self.log, last)
+            self.caught_up.set()
+            looking = asyncio.create_task(self._look(writer))
+            try:
+                async for _ in writer.follow(self.log, self.log.follow(writer.head.sequence)):
+                    self.metrics.lag_seconds.set(max(0, self.clock() - writer.time) / 1e6)
+                    self.metrics.sequence.set(writer.head.sequence)
+            finally:
+                looking.cancel()
+                await asyncio.wait((looking,))
+
+    async def _look(self, writer: HistoryWriter) -> None:
+        """Compare with the log every so often: a history that stands still must be seen."""
+        while True:
+            self.metrics.sequence.set(writer.head.sequence)
+            try:
+                last = await self.log.last()
+            except LogUnavailableError:
+                pass
+            else:
+                self.metrics.lag_commits.set(max(0, last - writer.head.sequence))
+            await asyncio.sleep(_LOOK_S)
