@@ -91,8 +91,9 @@ async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGene
             connecting.result()
     finally:
         await end(connecting)
-        with contextlib.suppress(nats.errors.Error, OSError):
-            await nc.close()
+        if connecting.cancelled() or connecting.exception() is None:  # else nothing was opened
+            with contextlib.suppress(nats.errors.Error, OSError):
+                await nc.close()
 
 
 def _stop_if_failed(done: asyncio.Task[None], stop: asyncio.Event) -> None:

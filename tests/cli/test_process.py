@@ -156,3 +156,14 @@ async def test_a_dry_run_that_is_too_large_for_one_request_says_so(
     assert result.stderr == (
         "error: the request is more than the 1048576 bytes that the NATS server takes\n"
     )
+
+
+async def test_a_role_whose_url_is_none_ends_with_one_clear_line(tmp_path: Path) -> None:
+    for role, *options in (
+        ("engine",),
+        ("agent", "--socket", str(tmp_path / "agent.sock"), "--data", str(tmp_path)),
+    ):
+        result = await finish(await start(role, "--nats", "foo:bar", "--http", "0", *options))
+
+        assert result[2] == 1
+        assert result[1].splitlines()[-1] == "error: nats: invalid connect url option"

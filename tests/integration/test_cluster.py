@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,8 +14,11 @@ from support.load import Load, running
 from support.program import until
 from support.replicas import Replicas, replicas
 
+from ipledger.cli.role_engine import reach_log
 from ipledger.events import names
 from ipledger.events.facts import PoolSpec
+from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.log import Appended
 
 POOL = PoolSpec("pool", 0, "10.64.0.0/16", ips=("10.64.0.1-10.64.250.250",), default=True)
 
@@ -84,3 +88,30 @@ def test_without_a_majority_nothing_is_promised_and_nothing_lost(
         load.goes_on()
     load.check(realm)
     assert until(lambda: impatient.cni("ADD", "later").code == 0, 30)
+
+
+async def test_an_append_that_is_refused_because_of_itself_is_no_conflict(
+    servers: Cluster, realm: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The stream's leader counts a message once it is proposed, before a majority has it."""
+    nc = await nats.connect(servers.url.split(","))
+    log = await reach_log(nc, realm, 3, asyncio.Event())
+    assert log is not None
+    assert await log.append(b"one", after=0) == Appended(1)
+    info = await log.js.stream_info(names.stream(realm))
+    assert info.cluster is not None
+    followers = [server for server in servers.servers if server.name != info.cluster.leader]
+    await nc.close()
+    nc = await nats.connect(servers.urls[servers.number_of(info.cluster.leader or "")])
+    log = await JetStreamLog.open(nc, realm)
+    for follower in followers:
+        follower.send(signal.SIGSTOP)
+    append = asyncio.create_task(log.append(b"two", after=1))
+    await asyncio.to_thread(
+        until, lambda: "refused by JetStream" in caplog.text or append.done(), 30
+    )
+    for follower in followers:
+        follower.send(signal.SIGCONT)
+    async with asyncio.timeout(60):
+        assert await append == Appended(2)
+    await nc.close()

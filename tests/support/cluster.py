@@ -28,10 +28,15 @@ cluster {{
 
 @dataclass
 class Cluster:
-    """The servers, as programs named `nats-N`, and the URLs of all of them."""
+    """The servers, as programs named `nats-N`, and their URLs."""
 
     servers: list[Program]
-    url: str
+    urls: list[str]
+
+    @property
+    def url(self) -> str:
+        """All the URLs, as `--nats` takes them."""
+        return ",".join(self.urls)
 
     def number_of(self, name: str) -> int:
         """Which server has a name."""
@@ -67,7 +72,7 @@ def cluster(root: Path, size: int = 3) -> Generator[Cluster]:
         config.write_text(text)
         servers.append(Program(name, [find_server(), "--config", str(config)], root))
     try:
-        yield Cluster(servers, ",".join(f"nats://127.0.0.1:{port}" for port in clients))
+        yield Cluster(servers, [f"nats://127.0.0.1:{port}" for port in clients])
     finally:
         for server in servers:
             if server.runs:
