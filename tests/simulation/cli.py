@@ -61,9 +61,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one, and tell all about it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--faults", default="", help="with --seed: these kinds, by commas")
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
-        result = run(asked.seed, print)
+        result = run(asked.seed, print, tuple(filter(None, asked.faults.split(","))))
         print(report(result._replace(trace=())) if result.wrong else f"hash {result.digest}")
         return bool(result.wrong)
     return _run_range(range(asked.first, asked.first + asked.seeds), asked.processes)

@@ -72,7 +72,7 @@ class Stream:
         """A publish has arrived: it is written in its turn, and answered."""
         if self.disk.is_silent:
             return
-        self._free_at = max(self._free_at, self.world.loop.now) + self.random.random() * (
+        self._free_at = max(self._free_at, self.world.loop.time()) + self.random.random() * (
             self.disk.write_s
         )
         self.world.at(self._free_at, self._write, payload, after, answer, self._life)
@@ -128,7 +128,7 @@ class Consumer:
         """The client asks for more."""
         if self.number in self.stream.consumers:
             self.wanted = wanted
-            self.until = self.stream.world.loop.now + within_s
+            self.until = self.stream.world.loop.time() + within_s
             self.deliver()
 
     def deliver(self) -> None:
@@ -137,7 +137,7 @@ class Consumer:
         while (
             self.next <= len(payloads)
             and self.wanted > 0
-            and self.stream.world.loop.now <= self.until
+            and self.stream.world.loop.time() <= self.until
         ):
             sequence, payload = self.next, payloads[self.next - 1]
             self.next += 1
