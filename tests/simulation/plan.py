@@ -49,6 +49,7 @@ class Plan:
     is_forgetful: bool
     has_collector: bool
     is_permuted: bool
+    is_replicated: bool
     faults: tuple[str, ...]
 
 
@@ -81,5 +82,6 @@ def plan(random: Random) -> Plan:
         is_forgetful=random.random() < 0.2,
         has_collector=random.random() < 0.4,
         is_permuted=random.random() < 0.5,
+        is_replicated=random.random() < 0.4,
         faults=tuple(kinds) if random.random() < 0.95 else (),
     )

@@ -77,7 +77,7 @@ class Realm:
         world, plan = self.world, self.plan
         self.net = Net(world)
         self.witness = Witness(world)
-        self.stream = Stream(self.net, on_landed=self._landed)
+        self.stream = Stream(self.net, on_landed=self._landed, is_replicated=plan.is_replicated)
         self.book = Book(world)
         self.engines = [
             EngineMachine(world, self.stream, f"engine-{n}", is_alone=plan.are_alone)
@@ -258,6 +258,7 @@ def run(seed: int, tell: Tell | None = None, faults: tuple[str, ...] = ()) -> Re
     with _undisturbed():
         loop = SimulatedLoop(order)
         world = World(seed, loop, tell)
+        world.counts["runs"] += 1
         world.note(f"seed {seed}: {drawn}")
         try:
             digest = loop.run_until_complete(loop.create_task(_main(world, drawn)))
