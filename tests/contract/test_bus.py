@@ -9,6 +9,8 @@ import nats
 import nats.errors
 import pytest
 import pytest_asyncio
+from simulation.calm import calm_net
+from simulation.loop import Owner
 from support.memory_bus import MemoryBus, MemoryNet
 
 from ipledger.events.bus import Bus, Message
@@ -143,6 +145,13 @@ class TestMemoryBus(BusContract):
     def buses(self) -> tuple[Bus, Bus]:
         net = MemoryNet()
         return MemoryBus(net), MemoryBus(net)
+
+
+class TestSimulatedBus(BusContract):
+    @pytest.fixture
+    async def buses(self) -> tuple[Bus, Bus]:
+        net = calm_net()
+        return net.connect(Owner(), "here"), net.connect(Owner(), "there")
 
 
 class TestNats(BusContract):

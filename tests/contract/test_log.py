@@ -8,6 +8,9 @@ from typing import cast
 
 import pytest
 from nats.aio.client import Client as NatsClient
+from simulation.calm import calm_net
+from simulation.loop import Owner
+from simulation.stream import Stream
 
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import Appended, Conflict, Entry, Log
@@ -162,6 +165,13 @@ class TestMemoryLog(LogContract):
     @pytest.fixture
     def log(self) -> Log:
         return MemoryLog()
+
+
+class TestJetStreamLogOnASimulatedStream(LogContract):
+    @pytest.fixture
+    async def log(self) -> Log:
+        net = calm_net()
+        return cast("Log", Stream(net).log(net.connect(Owner(), "engine")))
 
 
 class TestJetStreamLog(LogContract):

@@ -47,9 +47,8 @@ class Book:
     live: list[SimulatedPod] = field(default_factory=list[SimulatedPod])
     told: dict[Identity, Told] = field(default_factory=dict[Identity, Told])
     users: dict[str, Identity] = field(default_factory=dict[str, Identity])
-    sandboxes: dict[str, str] = field(default_factory=dict[str, str])
-    """The last sandbox of each allocation, by the log."""
-    interfaces: dict[str, str] = field(default_factory=dict[str, str])
+    attached: dict[str, Attachment] = field(default_factory=dict[str, Attachment])
+    """Where each live allocation is used, by what has landed in the log; no sandbox where held."""
     deleted: dict[Attachment, bool] = field(default_factory=dict[Attachment, bool])
     """Attachments for which a DEL was sent, and whether one was answered with success."""
 
@@ -57,6 +56,8 @@ class Book:
         """An ADD has succeeded: the addresses are used from here on, and by nobody else."""
         identity = (pod.uid, interface)
         self.world.expect(addresses, f"the ADD of {sandbox} succeeded without an address")
+        has_landed = (sandbox, interface) in self.attached.values()
+        self.world.expect(has_landed, f"{sandbox} {interface} was told what the log has not")
         before = self.told.get(identity)
         if before is not None:
             for address in before.addresses:
@@ -73,22 +74,27 @@ class Book:
         """An event is durable: it takes no address away from a sandbox that uses it."""
         match event:
             case AddressesAllocated():
-                self.sandboxes[event.allocation] = event.sandbox
-                self.interfaces[event.allocation] = event.interface
+                self.attached[event.allocation] = (event.sandbox, event.interface)
             case AllocationRebound():
-                self._must_not_be_used(self.sandboxes.get(event.allocation, ""), event)
-                self.sandboxes[event.allocation] = event.sandbox
-            case AddressesHeld() | AddressesReleased():
-                self._must_not_be_used(event.sandbox, event)
+                _, interface = self.attached[event.allocation]
+                self._end(event)
+                self.attached[event.allocation] = (event.sandbox, interface)
+            case AddressesHeld():
+                _, interface = self.attached[event.allocation]
+                self._end(event)
+                self.attached[event.allocation] = ("", interface)
+            case AddressesReleased():
+                self._end(event)
+                del self.attached[event.allocation]
             case _:
                 pass
 
-    def _must_not_be_used(self, sandbox: str, event: AnyEvent) -> None:
-        interface = self.interfaces.get(getattr(event, "allocation", ""), "")
+    def _end(self, event: AllocationRebound | AddressesHeld | AddressesReleased) -> None:
+        sandbox, interface = self.attached[event.allocation]
         is_used = any(
-            told.sandbox == sandbox and interface in ("", of) for (_, of), told in self.told.items()
+            told.sandbox == sandbox and of == interface for (_, of), told in self.told.items()
         )
-        self.world.expect(not is_used, f"invariant 7: {sandbox} is in use, but {event}")
+        self.world.expect(not is_used, f"invariant 7: {sandbox} {interface} is used, but {event}")
 
     def stopped(self, pod: Pod, interface: str, sandbox: str) -> None:
         """A sandbox is over: it does not use anything any more."""

@@ -44,13 +44,14 @@ def run_many(seeds: Iterable[int], processes: int) -> Iterator[Result]:
         yield from pool.map(run, seeds, chunksize=_CHUNK)
 
 
-def summary(counts: Counter[str], seeds: int) -> str:
+def summary(counts: Counter[str]) -> str:
     """How much was simulated."""
     calls = counts["ADD"] + counts["DEL"]
     faults = sum(count for what, count in counts.items() if what.startswith("fault "))
+    commands = counts["apply"] + counts["collect"]
     return (
-        f"simulated {seeds} seeds: {calls} CNI calls, {counts['apply'] + counts['collect']} "
-        f"operator's commands, {counts['commits']} commits, {faults} faults"
+        f"simulated {counts['runs']} seeds: {calls} CNI calls, {commands} operator's commands, "
+        f"{counts['commits']} commits, {faults} faults"
     )
 
 
@@ -61,9 +62,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one, and tell all about it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--faults", default="", help="with --seed: these kinds, by commas")
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
-        result = run(asked.seed, print)
+        result = run(asked.seed, print, tuple(filter(None, asked.faults.split(","))))
         print(report(result._replace(trace=())) if result.wrong else f"hash {result.digest}")
         return bool(result.wrong)
     return _run_range(range(asked.first, asked.first + asked.seeds), asked.processes)
@@ -74,7 +76,7 @@ def _run_range(seeds: range, processes: int) -> int:
     wrong: list[int] = []
     began = time.monotonic()
     for done, result in enumerate(run_many(seeds, processes), 1):
-        counts += result.counts
+        counts.update(result.counts)
         if result.wrong:
             wrong.append(result.seed)
             print(report(result))
@@ -82,7 +84,7 @@ def _run_range(seeds: range, processes: int) -> int:
             print(f"\r{done}/{len(seeds)} seeds, {len(wrong)} wrong", end="", file=sys.stderr)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(f"{summary(counts, len(seeds))}, in {time.monotonic() - began:.0f} s")
+    print(f"{summary(counts)}, in {time.monotonic() - began:.0f} s")
     for seed in wrong:
         print(f"wrong: {replay_command(seed)}")
     return bool(wrong)

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pytest
 
-LINES = pytest.StashKey[list[str]]()
+from simulation.cli import summary
+
+COUNTS = pytest.StashKey[Counter[str]]()
 
 
 @pytest.fixture
-def tell(pytestconfig: pytest.Config) -> list[str]:
-    """Lines for the end of the test run."""
-    return pytestconfig.stash.setdefault(LINES, [])
+def counts(pytestconfig: pytest.Config) -> Counter[str]:
+    """What was simulated in this test run."""
+    return pytestconfig.stash.setdefault(COUNTS, Counter())
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    for line in config.stash.setdefault(LINES, []):
-        terminalreporter.write_line(line)
+    counts = config.stash.setdefault(COUNTS, Counter())
+    if counts:
+        terminalreporter.write_line(summary(counts))

@@ -40,7 +40,7 @@ class Faults:
 
     async def rage(self, kinds: list[str], until: float, pause_s: float) -> None:
         """Begin one fault after another until a time; they overlap."""
-        while self.world.loop.now < until:
+        while self.world.loop.time() < until:
             await asyncio.sleep(self.random.random() * pause_s)
             kind = self.random.choice(kinds)
             self.world.counts[f"fault {kind}"] += 1
@@ -101,6 +101,15 @@ async def _kill_leader(faults: Faults, random: Random) -> None:
     machine.kill()
     await faults.hold(random, 6.0)
     machine.start()
+
+
+async def _kill_engines(faults: Faults, random: Random) -> None:
+    """SIGKILL of all engines: DELs are kept in outboxes, and ADDs are tried in vain."""
+    for engine in faults.engines:
+        engine.kill()
+    await faults.hold(random, 12.0)
+    for engine in faults.engines:
+        engine.start()
 
 
 async def _kill_as_it_lands(faults: Faults, random: Random) -> None:
@@ -175,7 +184,8 @@ async def _stopped(faults: Faults, random: Random, machine: Machine, longest_s: 
 
 async def _cut(faults: Faults, random: Random) -> None:
     """A connection breaks; its client notices at once, later, or not before it is mended."""
-    machine = random.choice(faults.machines)
+    leaders: list[Machine] = [e for e in faults.engines if e.role == "leader"]
+    machine = random.choice(leaders if leaders and random.random() < 0.4 else faults.machines)
     process = machine.running
     if process is None:
         return
@@ -194,7 +204,7 @@ async def _cut(faults: Faults, random: Random) -> None:
 
 
 async def _deafen(faults: Faults, random: Random) -> None:
-    """What is said to a machine is lost for a moment, and it does not notice."""
+    """What is said to an engine is lost for a while, and it does not notice."""
     machine = random.choice(faults.engines)
     process = machine.running
     if process is None:
@@ -202,7 +212,7 @@ async def _deafen(faults: Faults, random: Random) -> None:
     faults.world.note(f"{machine.name} hears nothing")
     process.connection.is_deaf = True
     try:
-        await faults.hold(random, 1.0)
+        await faults.hold(random, 4.0)
     finally:
         faults.world.note(f"{machine.name} hears again")
         process.connection.is_deaf = False
@@ -343,6 +353,7 @@ async def _fill_node(faults: Faults, random: Random) -> None:
 KINDS: dict[str, Fault] = {
     "kill": _kill,
     "kill-leader": _kill_leader,
+    "kill-engines": _kill_engines,
     "kill-as-it-lands": _kill_as_it_lands,
     "break-as-it-lands": _break_as_it_lands,
     "kill-as-it-asks": _kill_as_it_asks,

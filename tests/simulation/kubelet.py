@@ -53,21 +53,22 @@ class Kubelets:
 
     async def live(self, pod: SimulatedPod, lifetime_s: float) -> None:
         """The life of a pod: it is gone for its kubelet when this returns."""
-        dies_at = self.world.loop.now + lifetime_s
+        dies_at = self.world.loop.time() + lifetime_s
         ending: list[asyncio.Task[None]] = []
         while pod.is_wanted:
             self.sandboxes += 1
             sandbox = f"s{self.sandboxes}"
+            life = self.nodes[pod.node].starts
             is_up = await self._run_sandbox(pod, sandbox)
             if is_up:
                 await self._wait_for_end(pod, dies_at)
-            pod.is_wanted = pod.is_wanted and self.world.loop.now < dies_at
+            pod.is_wanted = pod.is_wanted and self.world.loop.time() < dies_at
             if not is_up and self.calm.is_set():
                 pod.is_wanted = False
             if is_up and pod.is_wanted and self.random.random() < 0.5:
                 ending.append(self._later(self._end_sandbox(pod, sandbox)))
             else:
-                await self._end_sandbox(pod, sandbox, is_forgettable=not is_up)
+                await self._end_sandbox(pod, sandbox, added_in=0 if is_up else life)
             if pod.is_wanted:
                 await asyncio.sleep(self.random.random() * _BACKOFF_S)
         if ending:  # a pod is there until its last sandbox has ended
@@ -75,7 +76,7 @@ class Kubelets:
 
     async def _wait_for_end(self, pod: SimulatedPod, dies_at: float) -> None:
         """Until the pod is to go, or its sandbox has died for no reason."""
-        left_s = dies_at - self.world.loop.now
+        left_s = dies_at - self.world.loop.time()
         if self.random.random() < 0.3:
             left_s *= self.random.random()
         elif self.random.random() < 0.15:
@@ -112,15 +113,19 @@ class Kubelets:
         if is_same_life and outcome is not None and outcome.code not in (0, Code.TRY_AGAIN_LATER):
             self.world.fail(f"CHECK of {sandbox} {interface} failed: {outcome}")
 
-    async def _end_sandbox(
-        self, pod: SimulatedPod, sandbox: str, *, is_forgettable: bool = False
-    ) -> None:
-        """DELs until each interface had one that succeeded, and now and then some more."""
+    async def _end_sandbox(self, pod: SimulatedPod, sandbox: str, *, added_in: int = 0) -> None:
+        """DELs until each interface had one that succeeded, and now and then some more.
+
+        A sandbox whose ADD failed may be forgotten when its DEL fails too, but not where its agent
+        has died since: nothing would end an ADD that is still under way (docs/simulator.md).
+        """
         for interface in pod.interfaces:
             self.book.stopped(pod.pod, interface, sandbox)
         for interface in pod.interfaces:
             while not await self._delete(pod, sandbox, interface):
-                if is_forgettable and self.is_forgetful and self.random.random() < 0.5:
+                node = self.nodes[pod.node]
+                is_same_life = node.running is not None and node.starts == added_in
+                if is_same_life and self.is_forgetful and self.random.random() < 0.5:
                     self.world.note(f"{sandbox} {interface} is forgotten")
                     break
                 await asyncio.sleep(self.random.random() * _BACKOFF_S)
@@ -153,7 +158,7 @@ class Kubelets:
         world.counts[command] += 1
         name = f"{command}#{world.counts[command]} {pod.pod.uid} {sandbox} {interface}"
         world.note(f"{pod.node}: {name}")
-        self.waiting[name] = world.loop.now
+        self.waiting[name] = world.loop.time()
         calling = world.spawn(
             self.nodes[pod.node].call(_headers(command, pod, sandbox, interface), _body(pod, told))
         )

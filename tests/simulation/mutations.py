@@ -42,19 +42,20 @@ Mistake: TypeAlias = Callable[[], _Patch]
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A mistake by name."""
+    """A mistake by name. `faults` are those that it is looked for with; none are all kinds."""
 
     name: str
     breaks: str
     make: Mistake
+    faults: tuple[str, ...] = ()
 
 
 ALL: list[Mutation] = []
 
 
-def _mutation(breaks: str) -> Callable[[Mistake], Mistake]:
+def _mutation(breaks: str, *faults: str) -> Callable[[Mistake], Mistake]:
     def note(make: Mistake) -> Mistake:
-        ALL.append(Mutation(make.__name__.replace("_", "-"), breaks, make))
+        ALL.append(Mutation(make.__name__.replace("_", "-"), breaks, make, faults))
         return make
 
     return note
@@ -191,7 +192,7 @@ def a_commit_names_the_hash_before_the_last() -> _Patch:
     return mock.patch.object(commit_loop.CommitLoop, "_commit", commit_batch)
 
 
-@_mutation("invariant 7")
+@_mutation("invariant 7", "kill-engines", "lag")
 def a_stale_release_frees_a_live_address() -> _Patch:
     """A collector's release is not held against the sandbox that it names."""
     free = decide._TIMELESS[ReleaseAllocation]  # pyright: ignore[reportPrivateUsage]
@@ -282,7 +283,7 @@ def an_append_is_not_fenced() -> _Patch:
     return mock.patch.object(JetStream, "publish", unfenced)
 
 
-@_mutation("ADR 20")
+@_mutation("ADR 20", "cut", "step-clock")
 def an_answer_that_wrote_nothing_is_not_confirmed() -> _Patch:
     """An engine that slept through its own end tells of a state that is over."""
 
@@ -292,13 +293,13 @@ def an_answer_that_wrote_nothing_is_not_confirmed() -> _Patch:
     return mock.patch.object(commit_loop.CommitLoop, "_confirm", confirm)
 
 
-@_mutation("ADR 1")
+@_mutation("ADR 1", "kill-as-it-asks")
 def the_fence_is_dropped() -> _Patch:
     """An ADD that comes behind its DEL is served."""
     return mock.patch.object(fence.EndedAttachments, "ended_at", return_value=None)
 
 
-@_mutation("DESIGN section 7")
+@_mutation("DESIGN section 7", "kill-engines")
 def a_del_leaves_its_add_going_on() -> _Patch:
     """The agent does not remember the DELs it was given."""
     return mock.patch.object(handler.CniHandler, "_end", return_value=True)
@@ -314,7 +315,7 @@ def a_del_is_kept_nowhere() -> _Patch:
     return mock.patch.object(handler.CniHandler, "_keep", keep)
 
 
-@_mutation("DESIGN section 7")
+@_mutation("DESIGN section 7", "kill-engines", "kill")
 def a_release_leaves_the_outbox_before_it_is_answered() -> _Patch:
     """What is being sent is struck off already."""
 
@@ -413,7 +414,7 @@ def a_lost_entry_is_a_broken_log() -> _Patch:
     return mock.patch.object(jetstream.JetStreamLog, "_check_missing", missing)
 
 
-@_mutation("progress")
+@_mutation("progress", "break-as-it-lands")
 def the_last_lost_entry_is_not_missed() -> _Patch:
     """A follower that hears nothing only looks whether its consumer is alive."""
 

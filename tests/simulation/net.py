@@ -150,7 +150,7 @@ class Connection:
         if not self.is_connected:
             self._kept.append(work)
         elif not self.is_cut and not (is_message and self.net.is_lost()):
-            at = self.net.world.loop.now + self.net.delay_s(self.lag_s)
+            at = self.net.world.loop.time() + self.net.delay_s(self.lag_s)
             self._said_at = max(at, self._said_at + _STEP_S)
             self.net.world.at(self._said_at, self._heard, work)
 
@@ -163,7 +163,7 @@ class Connection:
         net = self.net
         if self.is_cut or self.is_deaf or net.is_lost():
             return
-        at = net.world.loop.now + net.delay_s(self.lag_s)
+        at = net.world.loop.time() + net.delay_s(self.lag_s)
         at = max(at, self._arrives_at.get(stream, 0.0) + _STEP_S)
         self._arrives_at[stream] = at
         net.world.at(at, self._reached, work)

@@ -49,6 +49,7 @@ class Plan:
     is_forgetful: bool
     has_collector: bool
     is_permuted: bool
+    is_replicated: bool
     faults: tuple[str, ...]
 
 
@@ -70,7 +71,7 @@ def plan(random: Random) -> Plan:
         named4=tuple(named4),
         named6=tuple(named6),
         deployments=random.randint(1, 4),
-        cart=random.choice((0, 0, 1, 2)),
+        cart=random.choice((0, 1, 2)),
         interfaces=random.choice((("eth0",), ("eth0",), ("eth0",), ("eth0", "net1"))),
         faults_s=random.choice((2.0, 3.0, 4.0, 12.0)),
         idle_s=random.choice((0.0, 0.0, 3.0, 6.0)),
@@ -81,5 +82,6 @@ def plan(random: Random) -> Plan:
         is_forgetful=random.random() < 0.2,
         has_collector=random.random() < 0.4,
         is_permuted=random.random() < 0.5,
+        is_replicated=random.random() < 0.4,
         faults=tuple(kinds) if random.random() < 0.95 else (),
     )

@@ -29,7 +29,7 @@ class Process:
 
     def clock(self) -> int:
         """Its wall clock: microseconds since the Unix epoch."""
-        return max(0, NOON + int(self.world.loop.now * 1e6) + self.clock_offset)
+        return max(0, NOON + int(self.world.loop.time() * 1e6) + self.clock_offset)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something in it."""
@@ -39,17 +39,17 @@ class Process:
         """SIGKILL: nothing of it runs any more, and the kernel closes its connection."""
         self.owner.alive = False
         self.connection.is_closed = True
-        self.world.at(self.world.loop.now + 0.0005, self.connection.net.forget, self.connection)
+        self.world.at(self.world.loop.time() + 0.0005, self.connection.net.forget, self.connection)
 
     def stop(self) -> None:
         """SIGSTOP."""
         if not self.owner.stopped:
             self.owner.stopped = True
-            self._stopped_at = self.world.loop.now
+            self._stopped_at = self.world.loop.time()
 
     def go_on(self, *, lost_time: bool) -> None:
         """SIGCONT. As a machine that was suspended, it may not know that time went by."""
         if self.owner.stopped:
             if lost_time:
-                self.clock_offset -= int((self.world.loop.now - self._stopped_at) * 1e6)
+                self.clock_offset -= int((self.world.loop.time() - self._stopped_at) * 1e6)
             self.world.loop.go_on(self.owner)

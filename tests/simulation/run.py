@@ -8,7 +8,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import NamedTuple, TypeVar, cast
 from unittest import mock
@@ -77,7 +77,7 @@ class Realm:
         world, plan = self.world, self.plan
         self.net = Net(world)
         self.witness = Witness(world)
-        self.stream = Stream(self.net, on_landed=self._landed)
+        self.stream = Stream(self.net, on_landed=self._landed, is_replicated=plan.is_replicated)
         self.book = Book(world)
         self.engines = [
             EngineMachine(world, self.stream, f"engine-{n}", is_alone=plan.are_alone)
@@ -132,7 +132,7 @@ class Realm:
         await self._examine()
 
     async def _trouble(self, seconds: float) -> None:
-        until = self.world.loop.now + seconds
+        until = self.world.loop.time() + seconds
         if self.plan.faults:
             await self.faults.rage(list(self.plan.faults), until, self.plan.fault_pause_s)
         else:
@@ -218,8 +218,6 @@ class Realm:
 
     async def _state_of(self, machine: EngineMachine, sequence: int) -> tuple[str, object]:
         """The name of an engine, and the position and digest of the state that it has then."""
-        engine = machine.engine
-        assert engine is not None
         found: list[object] = []
 
         async def take(answer: object) -> None:
@@ -229,6 +227,8 @@ class Realm:
             return state.position, state.digest()
 
         while not (found and isinstance(found[-1], tuple)):
+            engine = machine.engine  # one that was told to end may have given way to another
+            assert engine is not None
             await engine.look(look, Position(sequence, 0), take)
             await asyncio.sleep(_LOOK_S)
         return machine.name, cast("object", found[-1])
@@ -246,13 +246,19 @@ async def _main(world: World, drawn: Plan) -> str:
     return digest
 
 
-def run(seed: int, tell: Tell | None = None) -> Result:
-    """The run of a seed. It depends on nothing else."""
+def run(seed: int, tell: Tell | None = None, faults: tuple[str, ...] = ()) -> Result:
+    """The run of a seed, with these kinds of faults in place of those it drew, if any are named.
+
+    It depends on nothing else.
+    """
     drawn = plan(Random(f"{seed} plan"))
+    if faults:
+        drawn = replace(drawn, faults=faults)
     order = Random(f"{seed} order") if drawn.is_permuted else None
     with _undisturbed():
         loop = SimulatedLoop(order)
         world = World(seed, loop, tell)
+        world.counts["runs"] += 1
         world.note(f"seed {seed}: {drawn}")
         try:
             digest = loop.run_until_complete(loop.create_task(_main(world, drawn)))

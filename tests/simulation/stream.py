@@ -54,6 +54,9 @@ class Stream:
     _made: int = 0
     _free_at: float = 0.0
     _life: int = 0
+    is_replicated: bool = False
+    """Whether a message counts from when it was proposed, though it may not land (ADR 23)."""
+    _proposed: int = 0
 
     def __post_init__(self) -> None:
         self.random = self.world.random("stream")
@@ -72,7 +75,12 @@ class Stream:
         """A publish has arrived: it is written in its turn, and answered."""
         if self.disk.is_silent:
             return
-        self._free_at = max(self._free_at, self.world.loop.now) + self.random.random() * (
+        if self.is_replicated:
+            if after is not None and after != self._proposed:
+                answer(_api_error(_WRONG_LAST_SEQUENCE, f"wrong last sequence: {self._proposed}"))
+                return
+            self._proposed += 1
+        self._free_at = max(self._free_at, self.world.loop.time()) + self.random.random() * (
             self.disk.write_s
         )
         self.world.at(self._free_at, self._write, payload, after, answer, self._life)
@@ -80,14 +88,18 @@ class Stream:
     def _write(
         self, payload: bytes, after: int | None, answer: Callable[[object], None], life: int
     ) -> None:
-        if life != self._life or self.disk.is_silent:
+        if life != self._life:
             return
-        if after is not None and after != len(self.payloads):
+        if self.disk.is_silent:
+            self._proposed = len(self.payloads)
+        elif after is not None and after != len(self.payloads):
             answer(_api_error(_WRONG_LAST_SEQUENCE, f"wrong last sequence: {len(self.payloads)}"))
         elif self.disk.is_full:
+            self._proposed = len(self.payloads)
             answer(_api_error(_NO_SPACE, "insufficient storage resources available"))
         else:
             self.payloads.append(payload)
+            self._proposed = max(self._proposed, len(self.payloads))
             self.on_landed(len(self.payloads), payload)
             self._landed.set()
             self._landed = asyncio.Event()
@@ -103,6 +115,7 @@ class Stream:
     def restart(self) -> None:
         """The server was killed: what was not written yet is lost, and so are its consumers."""
         self._life += 1
+        self._proposed = len(self.payloads)
         self.consumers.clear()
 
     def add_consumer(self, consumer: Consumer) -> None:
@@ -128,7 +141,7 @@ class Consumer:
         """The client asks for more."""
         if self.number in self.stream.consumers:
             self.wanted = wanted
-            self.until = self.stream.world.loop.now + within_s
+            self.until = self.stream.world.loop.time() + within_s
             self.deliver()
 
     def deliver(self) -> None:
@@ -137,7 +150,7 @@ class Consumer:
         while (
             self.next <= len(payloads)
             and self.wanted > 0
-            and self.stream.world.loop.now <= self.until
+            and self.stream.world.loop.time() <= self.until
         ):
             sequence, payload = self.next, payloads[self.next - 1]
             self.next += 1

@@ -48,7 +48,7 @@ class World:
         """A line of the trace."""
         if self.is_over:
             return
-        text = f"{self.loop.now:10.6f} {line}"
+        text = f"{self.loop.time():10.6f} {line}"
         self.trace.append(text)
         self._hash.update(text.encode())
         if self._tell is not None:
@@ -57,7 +57,7 @@ class World:
     def detail(self, line: Callable[[], str]) -> None:
         """A line that only a verbose trace has."""
         if self._tell is not None:
-            self._tell(f"{self.loop.now:10.6f}   {line()}")
+            self._tell(f"{self.loop.time():10.6f}   {line()}")
 
     def fail(self, what: str) -> None:
         """End the run: this is wrong."""
