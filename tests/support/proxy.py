@@ -47,6 +47,14 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        try:
+            await self._pass_both_ways(reader, writer)
+        finally:
+            await _close(writer)  # also if the server was not reached before the proxy stopped
+
+    async def _pass_both_ways(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         server_reader, server_writer = await self._connect()
         up = asyncio.create_task(_pass(reader, server_writer))
         down = asyncio.create_task(self._pass_answers(server_reader, writer))
@@ -57,7 +65,6 @@ class Proxy:
             down.cancel()
             await asyncio.gather(up, down, return_exceptions=True)
             await _close(server_writer)
-            await _close(writer)
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the server, waiting for it while it is down."""
