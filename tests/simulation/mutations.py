@@ -27,6 +27,7 @@ from ipledger.engine.release import release
 from ipledger.engine.selection import select
 from ipledger.events import commit, jetstream
 from ipledger.events.clock import parse_time
+from ipledger.events.jetstream_reader import StreamReader
 from ipledger.events.log import Appended, Conflict, Entry, LogUnavailableError
 from ipledger.events.position import START, Position
 from ipledger.events.types import AddressesReleased, AnyEvent
@@ -408,10 +409,10 @@ def a_leader_never_gives_way() -> _Patch:
 def a_lost_entry_is_a_broken_log() -> _Patch:
     """What was lost on its way to a follower is taken for missing."""
 
-    async def missing(self: jetstream.JetStreamLog, sequence: int) -> None:
+    async def missing(self: StreamReader, sequence: int) -> None:
         pass
 
-    return mock.patch.object(jetstream.JetStreamLog, "_check_missing", missing)
+    return mock.patch.object(StreamReader, "_check_missing", missing)
 
 
 @_mutation("progress", "break-as-it-lands")
@@ -424,7 +425,7 @@ def the_last_lost_entry_is_not_missed() -> _Patch:
         except nats.errors.Error as error:
             raise LogUnavailableError(str(error)) from error
 
-    return mock.patch.object(jetstream.JetStreamLog, "_check_silence", look)
+    return mock.patch.object(StreamReader, "_check_silence", look)
 
 
 @contextlib.contextmanager

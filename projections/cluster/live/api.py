@@ -1,7 +1,7 @@
 """Calls to an API server: JSON bytes out and in, errors as the two kinds there are.
 
 `kubernetes-asyncio` has the transport: TLS, authentication, proxies. Its models are not used:
-reading them costs about a hundred times as much (`bench/cluster.py`).
+reading them costs about 75 times as much (`bench/cluster.py`).
 """
 
 from __future__ import annotations
