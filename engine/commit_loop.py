@@ -37,6 +37,7 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
 )
 from ipledger.engine.decide import Decision, decide
@@ -49,10 +50,13 @@ from ipledger.events.types import (
     ApplicationUpdated,
     LeadershipTaken,
     PoolCreated,
+    PoolDeleted,
     PoolUpdated,
     ReservationCreated,
+    ReservationDeleted,
     ReservationUpdated,
     SubnetCreated,
+    SubnetDeleted,
     SubnetUpdated,
 )
 from ipledger.projections.fold import Fold
@@ -92,9 +96,12 @@ OUTCOMES: dict[type[object], str] = {
     SubnetUpdated: "configured",
     ApplicationCreated: "created",
     ApplicationUpdated: "configured",
+    PoolDeleted: "deleted",
+    SubnetDeleted: "deleted",
+    ReservationDeleted: "deleted",
     type(None): "unchanged",
 }
-"""What the event of an applied resource means for whoever applied it."""
+"""What the event of a resource means for whoever asked for it."""
 
 
 @dataclass(slots=True)
@@ -295,7 +302,7 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
     position = str(state.position)
     if decision.refusal is not None:
         return Refused(position, decision.refusal)
-    if isinstance(command, Allocate):
+    if isinstance(command, Allocate | ImportAllocation):
         held = state.allocations.of((command.pod.uid, command.interface))
         assert held is not None, "an ADD that was not refused has its addresses"
         return Allocated(position, allocation_row(held))

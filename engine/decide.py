@@ -24,9 +24,11 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
 )
+from ipledger.engine.importing import import_allocation
 from ipledger.engine.pools import apply_pool, delete_pool
 from ipledger.engine.refusals import Refusal
 from ipledger.engine.release import release, release_allocation
@@ -47,6 +49,7 @@ _Outcome: TypeAlias = tuple[AnyEvent, ...] | Refusal
 
 _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
     ReleaseAllocation: release_allocation,
+    ImportAllocation: import_allocation,
     ApplyPool: apply_pool,
     DeletePool: delete_pool,
     ApplySubnet: apply_subnet,

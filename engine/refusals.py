@@ -66,6 +66,12 @@ class Reason(StrEnum):
     """No application of that kind and name is known."""
     APPLICATION_CHANGED = "ApplicationChanged"
     """The application has another UID than the one whose end was seen (idea 5)."""
+    ADDRESS_OUTSIDE_POOL = "AddressOutsidePool"
+    """An address to be imported is not one of its pool's (invariant 2)."""
+    ALREADY_ALLOCATED = "AlreadyAllocated"
+    """What is to be imported has other addresses already, or its place has (invariant 8)."""
+    PLACE_UNKNOWN = "PlaceUnknown"
+    """Addresses are to be held for a place that does not exist."""
     SANDBOX_CHANGED = "SandboxChanged"
     """The allocation has gone on to another sandbox than the one the releaser saw (idea 5)."""
 

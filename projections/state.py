@@ -22,6 +22,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
@@ -266,12 +267,33 @@ def _reserve(state: State, ip_version: int) -> None:
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
+    allocation = _allocation(state, event, at)
+    for held in allocation.addresses:
+        state.pools[held.terms.pool].take(held.value, allocation)
+    _allocated(state, allocation)
+
+
+def _allocation_imported(state: State, event: AllocationImported, at: Moment) -> None:
+    allocation = _allocation(state, event, at)
+    for held in allocation.addresses:
+        state.pools[held.terms.pool].adopt(held.value, allocation)
+    _allocated(state, allocation)
+
+
+def _allocated(state: State, allocation: Allocation) -> None:
+    state.allocations.add(allocation)
+    state.allocated_ever += 1
+    state.refusals.pop(allocation.identity, None)
+
+
+def _allocation(
+    state: State, event: AddressesAllocated | AllocationImported, at: Moment
+) -> Allocation:
     pod, interface = event.pod, event.interface
-    identity = (pod.uid, interface)
-    assert state.allocations.of(identity) is None, "invariant 8"
+    assert state.allocations.of((pod.uid, interface)) is None, "invariant 8"
     share = state.shared.one
     common = Common(pod.namespace, event.owner, interface, event.network, event.slot, event.routes)
-    allocation = Allocation(
+    return Allocation(
         number_of(event.allocation),
         pod.name,
         pod.uid,
@@ -283,11 +305,6 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
         at.index,
         at.time,
     )
-    for held in allocation.addresses:
-        state.pools[held.terms.pool].take(held.value, allocation)
-    state.allocations.add(allocation)
-    state.allocated_ever += 1
-    state.refusals.pop(identity, None)
 
 
 def _held(state: State, fact: Address) -> HeldAddress:
@@ -382,6 +399,7 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     ReservationUpdated: _reservation_updated,
     ReservationDeleted: _reservation_deleted,
     AddressesAllocated: _addresses_allocated,
+    AllocationImported: _allocation_imported,
     AllocationRebound: _allocation_rebound,
     AddressesHeld: _addresses_held,
     AddressesReleased: _addresses_released,

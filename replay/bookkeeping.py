@@ -15,6 +15,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AnyEvent,
     PoolCreated,
@@ -75,7 +76,7 @@ class Bookkeeping:
                 self._reserved[spec.name] = spec.ip_version, ranges
             case ReservationDeleted():
                 self._reserved.pop(event.name, None)
-            case AddressesAllocated():
+            case AddressesAllocated() | AllocationImported():
                 self._allocate(event)
             case AllocationRebound():
                 self._rebind(event)
@@ -117,7 +118,7 @@ class Bookkeeping:
             what = f"pool {name!r} is deleted with {len(book.held)} addresses held"
             raise ViolationError(f"invariant 3: {what}")
 
-    def _allocate(self, event: AddressesAllocated) -> None:
+    def _allocate(self, event: AddressesAllocated | AllocationImported) -> None:
         identity = (event.pod.uid, event.interface)
         other = self._allocation_of.get(identity)
         if other is not None:
@@ -127,9 +128,18 @@ class Bookkeeping:
             raise ViolationError(f"invariant 8: allocation {event.allocation} is live already")
         addresses = [(held.pool, _parse(held.ip)) for held in event.addresses]
         for pool, address in addresses:
+            if isinstance(event, AddressesAllocated):  # what others gave out may be reserved
+                self._must_not_be_reserved(address)
             self._hold(pool, address, event.allocation)
         self._live[event.allocation] = _Holder(identity, addresses)
         self._allocation_of[identity] = event.allocation
+
+    def _must_not_be_reserved(self, address: _Address) -> None:
+        version, value = address
+        for name, (reserved_version, ranges) in self._reserved.items():
+            if reserved_version == version and _inside(ranges, value):
+                what = f"{_text(version, value)} is reserved by {name!r}"
+                raise ViolationError(f"invariant 1: {what}")
 
     def _hold(self, pool: str, address: _Address, allocation: str) -> None:
         version, value = address
@@ -137,10 +147,6 @@ class Bookkeeping:
         if holder is not None:
             what = f"{_text(version, value)} is held by {holder} already"
             raise ViolationError(f"invariant 1: {what}")
-        for name, (reserved_version, ranges) in self._reserved.items():
-            if reserved_version == version and _inside(ranges, value):
-                what = f"{_text(version, value)} is reserved by {name!r}"
-                raise ViolationError(f"invariant 1: {what}")
         book = self._pools.get(pool)
         if book is None or book.version != version:
             raise ViolationError(f"invariant 2: no IPv{version} pool {pool!r}")

@@ -17,10 +17,12 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
 )
 from ipledger.events.facts import (
+    Address,
     Application,
     Owner,
     Pod,
@@ -91,7 +93,7 @@ def command(text: str) -> AnyCommand:
 
     `pool … [reclaim=true]`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`,
     `unreserve NAME`,
-    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
+    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`, `import POD …`.
     """
     verb, _, rest = text.partition(" ")
     if verb == "pool":
@@ -168,16 +170,37 @@ def add(pod: str, *words: str) -> Allocate:
 
 
 def delete(sandbox: str, *words: str) -> Release:
-    """A DEL: `SANDBOX [if=eth0] [node=n1] [no-fence]`."""
+    """A DEL: `SANDBOX [if=eth0] [node=n1] [no-fence] [ended-pod=UID]`."""
     given = fields(list(words))
     made = Release(
         sandbox=sandbox,
         interface=given.pop("if", "eth0"),
         node=given.pop("node", "n1"),
         fence=given.pop("no-fence", None) is None,
+        ended_pod=given.pop("ended-pod", ""),
     )
     assert not given, f"unknown words in DEL {sandbox}: {given}"
     return made
+
+
+def take_over(pod: str, *words: str) -> ImportAllocation:
+    """An import: `POD POOL=ADDRESS/N[>GATEWAY]… [ns=ns] [uid=…] [if=eth0] [node=n1] [owner=…]
+    [slot=N] [network=…] [routes=DST>GW] [held]`."""
+    given = fields(list(words))
+    return ImportAllocation(
+        pod=Pod(given.pop("ns", "ns"), pod, given.pop("uid", f"{pod}-uid")),
+        interface=given.pop("if", "eth0"),
+        node=given.pop("node", "n1"),
+        owner=_owner(given.pop("owner", ""), given.pop("owner-uid", "")),
+        slot=int(given.pop("slot", "-1")),
+        network=given.pop("network", ""),
+        routes=tuple(_route(route) for route in _list(given.pop("routes", ""))),
+        held=given.pop("held", None) is not None,
+        source=f"SpiderEndpoint ns/{pod}",
+        addresses=tuple(
+            Address(pool, *address.split(">", 1)) for pool, address in list(given.items())
+        ),
+    )
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -245,4 +268,5 @@ _COMMANDS: dict[str, Callable[..., AnyCommand]] = {
     "ADD": add,
     "DEL": delete,
     "release": _release,
+    "import": take_over,
 }
