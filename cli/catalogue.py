@@ -52,6 +52,13 @@ COMMANDS = (
         ("ipledger agent --nats nats://10.0.0.5:4222 --node worker-1",),
     ),
     Entry(
+        "webhook",
+        "ipledger.cli.webhook:webhook",
+        RUN,
+        "Run the admission webhook of a Kubernetes cluster.",
+        ("ipledger webhook --nats nats://10.0.0.5:4222 --cert tls.crt --key tls.key",),
+    ),
+    Entry(
         "demo",
         "ipledger.cli.demo:demo",
         RUN,

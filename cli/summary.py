@@ -6,6 +6,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
@@ -55,6 +56,7 @@ def summary(event: AnyEvent) -> str:
 
 def _of_addresses(
     event: AddressesAllocated
+    | AllocationImported
     | AllocationRebound
     | AddressesHeld
     | AddressesReleased
@@ -62,7 +64,7 @@ def _of_addresses(
     | AllocationRefused,
 ) -> str:
     match event:
-        case AddressesAllocated():
+        case AddressesAllocated() | AllocationImported():
             addresses = ",".join(held.address for held in event.addresses)
             return f"{event.allocation} {addresses} {event.pod} {event.interface} on {event.node}"
         case AllocationRebound():

@@ -35,6 +35,7 @@ from ipledger.projections.cluster.pods import Pod, why_not_alive
 _log = logging.getLogger(__name__)
 
 _PATIENCE_S = 10.0
+_LOOK_S = 0.5
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.05, 1.0
 
 
@@ -108,6 +109,19 @@ class ClusterView:
             message = f"pod {request.pod}: no answer of the API server in {self._patience_s:g} s"
             detail = str(trouble[-1]) if trouble else ""
             raise CniError(Code.TRY_AGAIN_LATER, message, detail) from None
+
+    async def has_ended(self, request: CniRequest) -> bool:
+        """See `PodView`. What the watch does not have, the API server is asked for; a DEL does not
+        wait long for that."""
+        name, namespace = request.pod.name, request.pod.namespace
+        known = self.pods.objects.get(namespace, name)
+        if known is None or not known.has_uid(request.pod.uid):
+            try:
+                async with asyncio.timeout(_LOOK_S):
+                    known = await find(self._api, PODS, name, namespace)
+            except (ApiError, ApiUnreachableError, TimeoutError):
+                return False
+        return known is None or not known.has_uid(request.pod.uid) or bool(why_not_alive(known))
 
     async def _patiently(self, request: CniRequest, trouble: list[Exception]) -> CniRequest:
         pauses = Pauses(self._jitter, _FIRST_PAUSE_S, _LONGEST_PAUSE_S)

@@ -171,6 +171,7 @@ class CniHandler:
             # An ADD that was answered with a refusal is not on its way any more, so its DEL (one
             # for each of kubelet's retries) need not be recorded in the log to fence it off.
             fence=was_adding or not self._refused.within(attachment, _FENCE_S),
+            ended_pod=await self._ended_pod(request),
             traceparent=request.traceparent,
         )
         try:
@@ -181,6 +182,15 @@ class CniHandler:
             _log.warning("release of sandbox %s is kept for later: %s", request.sandbox, error)
             await self._keep(release)
         return b""
+
+    async def _ended_pod(self, request: CniRequest) -> str:
+        """The UID of the pod if it is known to be over: what was imported for it is freed (ADR 63).
+
+        The DEL of a living pod's sandbox may be that of an earlier one, come late.
+        """
+        if self.pods is None or not request.has_uid or not request.pod.namespace:
+            return ""
+        return request.pod.uid if await self.pods.has_ended(request) else ""
 
     def _end(self, attachment: Attachment) -> bool:
         """No ADD of this attachment is tried from here on. Returns whether one was.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ CREATE TABLE IF NOT EXISTS releases (
     sandbox     TEXT NOT NULL,
     interface   TEXT NOT NULL,
     traceparent TEXT NOT NULL,
+    ended_pod   TEXT NOT NULL DEFAULT '',
     UNIQUE (sandbox, interface)
 )
 """
@@ -39,6 +41,7 @@ class SqliteStore:
                 await db.execute("PRAGMA journal_mode = WAL")
                 await db.execute("PRAGMA synchronous = FULL")
                 await db.execute(_SCHEMA)
+                await _add_column(db)
                 await db.commit()
             except BaseException:
                 await db.close()  # its thread would keep the process alive
@@ -53,26 +56,39 @@ class SqliteStore:
         """See `OutboxStore.put`."""
         with _store_errors():
             await self.db.execute(
-                "INSERT OR IGNORE INTO releases (sandbox, interface, traceparent) VALUES (?, ?, ?)",
-                (release.sandbox, release.interface, release.traceparent),
+                "INSERT OR IGNORE INTO releases (sandbox, interface, traceparent, ended_pod) "
+                "VALUES (?, ?, ?, ?)",
+                (release.sandbox, release.interface, release.traceparent, release.ended_pod),
             )
             await self.db.commit()
 
     async def pending(self) -> list[Stored]:
         """See `OutboxStore.pending`."""
-        query = "SELECT id, sandbox, interface, traceparent FROM releases ORDER BY id"
+        query = "SELECT id, sandbox, interface, traceparent, ended_pod FROM releases ORDER BY id"
         with _store_errors():
             async with self.db.execute(query) as rows:
-                return [
-                    Stored(row[0], Release(sandbox=row[1], interface=row[2], traceparent=row[3]))
-                    async for row in rows
-                ]
+                return [Stored(row[0], _release(row)) async for row in rows]
 
     async def delete(self, stored_id: int) -> None:
         """See `OutboxStore.delete`."""
         with _store_errors():
             await self.db.execute("DELETE FROM releases WHERE id = ?", (stored_id,))
             await self.db.commit()
+
+
+async def _add_column(db: aiosqlite.Connection) -> None:
+    """A file that an earlier build made has no `ended_pod`."""
+    async with db.execute("PRAGMA table_info(releases)") as rows:
+        names = [row[1] async for row in rows]
+    if "ended_pod" not in names:
+        await db.execute("ALTER TABLE releases ADD COLUMN ended_pod TEXT NOT NULL DEFAULT ''")
+
+
+def _release(row: sqlite3.Row) -> Release:
+    _, sandbox, interface, traceparent, ended_pod = row
+    return Release(
+        sandbox=sandbox, interface=interface, traceparent=traceparent, ended_pod=ended_pod
+    )
 
 
 @contextlib.contextmanager

@@ -30,6 +30,7 @@ from ipledger.engine.answers import (
 from ipledger.engine.commands import (
     Allocate,
     AnyApply,
+    AnyChange,
     AnyCommand,
     ApplyApplication,
     ApplyPool,
@@ -40,6 +41,7 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
     RetainAttachments,
@@ -136,7 +138,7 @@ class EngineClient:
         """Delete a reservation."""
         return await self._admin("delete-reservation", DeleteReservation(name=name), Applied)
 
-    async def check(self, commands: tuple[AnyApply, ...]) -> tuple[Forecast, ...]:
+    async def check(self, commands: tuple[AnyChange, ...]) -> tuple[Forecast, ...]:
         """What these commands would do, one after another. Nothing is changed."""
         return (await self._query("check", queries.Check(commands=commands), Checked)).forecasts
 
@@ -147,6 +149,10 @@ class EngineClient:
     async def release_allocation(self, command: ReleaseAllocation) -> Released:
         """Free an allocation by name."""
         return await self._admin("release", command, Released)
+
+    async def import_allocation(self, command: ImportAllocation) -> Allocated:
+        """Take over what another system has given out."""
+        return await self._admin("import-allocation", command, Allocated)
 
     async def status(self) -> Status:
         """How the engine that answers is."""

@@ -12,7 +12,16 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec, SubnetSpec
+from ipledger.events.facts import (
+    Address,
+    Application,
+    Owner,
+    Pod,
+    PoolSpec,
+    ReservationSpec,
+    Route,
+    SubnetSpec,
+)
 
 ContainerId: TypeAlias = Annotated[
     str, Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_.\-]*$", max_length=128)
@@ -32,6 +41,8 @@ TraceParent: TypeAlias = Annotated[
 
 Replicas: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 """How many pods a controller wants: what Kubernetes' int32 may be."""
+
+Slot: TypeAlias = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 
 _Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
@@ -77,13 +88,16 @@ class Release(Command, frozen=True):
     """A CNI DEL: the attachment is over. Frees only what this very sandbox holds.
 
     `fence` is set when an ADD for the attachment may still be on its way: then it is recorded,
-    so that the ADD is refused when it comes.
+    so that the ADD is refused when it comes. `ended_pod` is the UID of the attachment's pod where
+    the pod is known to need no address any more: then what was imported for it is meant too, of
+    which nobody knows the sandbox (ADR 63).
     """
 
     sandbox: ContainerId
     interface: Interface
     node: str = ""
     fence: bool = True
+    ended_pod: _Text = ""
     traceparent: TraceParent = ""
 
 
@@ -127,6 +141,26 @@ class ReleaseAllocation(Command, frozen=True):
     evidence: _Text = ""
 
 
+class ImportAllocation(Command, frozen=True):
+    """Take over what another system has given to an interface of a pod.
+
+    `source` says which of its records told of it. `held` is set where there is no pod just now,
+    and the addresses are kept for the next one in its place. `slot` is as in `AddressesAllocated`.
+    """
+
+    pod: Pod
+    node: Name
+    interface: Interface
+    addresses: tuple[Address, ...]
+    source: _Text
+    held: bool = False
+    network: _Text = ""
+    owner: Owner | None = None
+    slot: Slot = -1
+    routes: tuple[Route, ...] = ()
+    traceparent: TraceParent = ""
+
+
 class ApplyPool(Command, frozen=True, tag=True):
     """Make a pool be like this: create it, change it, or find it so already.
 
@@ -138,7 +172,7 @@ class ApplyPool(Command, frozen=True, tag=True):
     reclaim: bool | None = None
 
 
-class DeletePool(Command, frozen=True):
+class DeletePool(Command, frozen=True, tag=True):
     """Delete a pool that holds no address."""
 
     name: Name
@@ -150,7 +184,7 @@ class ApplySubnet(Command, frozen=True, tag=True):
     subnet: SubnetSpec
 
 
-class DeleteSubnet(Command, frozen=True):
+class DeleteSubnet(Command, frozen=True, tag=True):
     """Delete a subnet that has no pools."""
 
     name: Name
@@ -165,7 +199,7 @@ class ApplyReservation(Command, frozen=True, tag=True):
     reservation: ReservationSpec
 
 
-class DeleteReservation(Command, frozen=True):
+class DeleteReservation(Command, frozen=True, tag=True):
     """Delete a reservation; its addresses can be given out again."""
 
     name: Name
@@ -194,12 +228,16 @@ class SignCheckpoint(Command, frozen=True):
 AnyApply: TypeAlias = ApplyPool | ApplySubnet | ApplyReservation | ApplyApplication
 """A command that a manifest stands for."""
 
+AnyChange: TypeAlias = AnyApply | DeletePool | DeleteSubnet | DeleteReservation
+"""A command about a resource whose outcome can be foretold."""
+
 AnyCommand: TypeAlias = (
     Allocate
     | Release
     | RetainAttachments
     | Confirm
     | ReleaseAllocation
+    | ImportAllocation
     | ApplyPool
     | DeletePool
     | ApplySubnet

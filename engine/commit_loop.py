@@ -39,6 +39,7 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     RetainAttachments,
 )
@@ -52,10 +53,13 @@ from ipledger.events.types import (
     ApplicationUpdated,
     LeadershipTaken,
     PoolCreated,
+    PoolDeleted,
     PoolUpdated,
     ReservationCreated,
+    ReservationDeleted,
     ReservationUpdated,
     SubnetCreated,
+    SubnetDeleted,
     SubnetUpdated,
 )
 from ipledger.projections.fold import Fold
@@ -95,9 +99,12 @@ OUTCOMES: dict[type[object], str] = {
     SubnetUpdated: "configured",
     ApplicationCreated: "created",
     ApplicationUpdated: "configured",
+    PoolDeleted: "deleted",
+    SubnetDeleted: "deleted",
+    ReservationDeleted: "deleted",
     type(None): "unchanged",
 }
-"""What the event of an applied resource means for whoever applied it."""
+"""What the event of a resource means for whoever asked for it."""
 
 
 @dataclass(slots=True)
@@ -298,7 +305,7 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
     position = str(state.position)
     if decision.refusal is not None:
         return Refused(position, decision.refusal)
-    if isinstance(command, Allocate):
+    if isinstance(command, Allocate | ImportAllocation):
         held = state.allocations.of((command.pod.uid, command.interface))
         assert held is not None, "an ADD that was not refused has its addresses"
         return Allocated(position, allocation_row(held))

@@ -25,10 +25,12 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
     RetainAttachments,
 )
+from ipledger.engine.importing import import_allocation
 from ipledger.engine.pools import apply_pool, delete_pool
 from ipledger.engine.refusals import Refusal
 from ipledger.engine.release import release, release_allocation, retain_attachments
@@ -55,6 +57,7 @@ def _confirm(state: State, command: Confirm) -> _Outcome:
 _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
     Confirm: _confirm,
     ReleaseAllocation: release_allocation,
+    ImportAllocation: import_allocation,
     ApplyPool: apply_pool,
     DeletePool: delete_pool,
     ApplySubnet: apply_subnet,

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from ipledger.engine.answers import Change, Forecast
-from ipledger.engine.commands import AnyApply
+from ipledger.engine.commands import AnyChange
 from ipledger.engine.commit_loop import OUTCOMES
 from ipledger.engine.decide import decide
 from ipledger.events.facts import Fact, PoolSpec
@@ -23,8 +23,10 @@ from ipledger.events.types import (
     PoolTerminating,
     PoolUpdated,
     ReservationCreated,
+    ReservationDeleted,
     ReservationUpdated,
     SubnetCreated,
+    SubnetDeleted,
     SubnetUpdated,
 )
 from ipledger.projections.applications import key_of
@@ -32,7 +34,7 @@ from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
 
 
-def check(state: State, commands: Iterable[AnyApply]) -> tuple[Forecast, ...]:
+def check(state: State, commands: Iterable[AnyChange]) -> tuple[Forecast, ...]:
     """What each command would do if it and those before it were carried out now.
 
     The draft is the state with resources of its own; all else is shared and read.
@@ -41,7 +43,7 @@ def check(state: State, commands: Iterable[AnyApply]) -> tuple[Forecast, ...]:
     return tuple(_forecast(draft, command) for command in commands)
 
 
-def _forecast(draft: State, command: AnyApply) -> Forecast:
+def _forecast(draft: State, command: AnyChange) -> Forecast:
     events, refusal = decide(draft, command, now=0)  # no rule of a resource asks for the time
     if refusal is not None:
         return Forecast(refusal=refusal)
@@ -68,6 +70,12 @@ def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
             return ()
         case AddressesReleased():
             return ()
+        case SubnetDeleted():
+            del draft.subnets[event.name]
+            return ()
+        case ReservationDeleted():
+            del draft.reservations[event.name]
+            return ()
         case ReservationCreated() | ReservationUpdated():
             name = event.reservation.name
             old = draft.reservations.get(name)
@@ -83,7 +91,7 @@ def _draw(draft: State, event: AnyEvent) -> tuple[Change, ...]:
             draft.applications[key] = event.application
             return _changes(known, event.application) if known else ()
         case _:
-            raise AssertionError(f"applying a resource made an {type(event).__name__}")
+            raise AssertionError(f"a change of a resource made an {type(event).__name__}")
 
 
 def _put(draft: State, spec: PoolSpec, before: Pool | None) -> None:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.answers import Page
-from ipledger.engine.commands import AnyApply
+from ipledger.engine.commands import AnyChange
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
@@ -65,7 +65,7 @@ class Applications(Query, frozen=True):
 class Check(Query, frozen=True):
     """What these commands would do, one after another. Nothing is changed."""
 
-    commands: tuple[AnyApply, ...]
+    commands: tuple[AnyChange, ...]
 
 
 class AllocationsWhere(Query, frozen=True):

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from ipledger.engine.auto_pools import Leaving, addresses_of, emptied, shed
 from ipledger.engine.commands import Release, ReleaseAllocation, RetainAttachments
+from ipledger.engine.importing import unknown_sandbox
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.types import (
     AddressesHeld,
@@ -25,17 +26,34 @@ LISTED_WITHIN_MICROS = FENCE_MICROS
 
 def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
     """A DEL: free or hold what this very sandbox has on this very node, else nothing."""
+    held = state.allocations.at((command.sandbox, command.interface))
+    if held is not None:
+        return _over(state, held, command) if held.node == command.node else ()
+    imported = _imported(state, command)
+    events = () if imported is None else _over(state, imported, command)
+    return (*events, *_fence(state, command, now))
+
+
+def _over(state: State, held: Allocation, command: Release) -> tuple[AnyEvent, ...]:
+    return _detached(state, (held,), ReleaseReason.CNI_DEL, traceparent=command.traceparent)
+
+
+def _imported(state: State, command: Release) -> Allocation | None:
+    """What was imported for the attachment of a pod that is over, on its own node (ADR 63)."""
+    if not command.ended_pod:
+        return None
+    found = state.allocations.at((unknown_sandbox(command.ended_pod), command.interface))
+    return found if found is not None and found.node == command.node else None
+
+
+def _fence(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
+    """The record of a DEL whose ADD may still be on its way, unless it is there already."""
     attachment = (command.sandbox, command.interface)
-    held = state.allocations.at(attachment)
-    if held is not None and held.node == command.node:
-        return _detached(state, (held,), ReleaseReason.CNI_DEL, traceparent=command.traceparent)
-    if held is None and command.fence and state.ended.ended_at(attachment, now) is None:
-        return (
-            AttachmentDeleted(
-                sandbox=command.sandbox, interface=command.interface, node=command.node
-            ),
-        )
-    return ()
+    if not command.fence or state.ended.ended_at(attachment, now) is not None:
+        return ()
+    return (
+        AttachmentDeleted(sandbox=command.sandbox, interface=command.interface, node=command.node),
+    )
 
 
 def retain_attachments(

@@ -36,6 +36,7 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
     RetainAttachments,
@@ -69,6 +70,7 @@ _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand | SignCheckpoint]] = {
     "apply-application": Decoder(ApplyApplication).decode,
     "delete-application": Decoder(DeleteApplication).decode,
     "release": Decoder(ReleaseAllocation).decode,
+    "import-allocation": Decoder(ImportAllocation).decode,
     "checkpoint": Decoder(SignCheckpoint).decode,
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {

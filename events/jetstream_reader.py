@@ -41,6 +41,8 @@ _FETCH_TIMEOUT_S = 2.0
 _SILENCE_S = 0.5
 _SILENCES_MAX = 10
 """How often a reader of entries known to exist looks for what keeps them, before it gives up."""
+_FAILURES_MAX = 4
+"""How often in a row a reader may get nothing before it gives up: a stream may change leaders."""
 _CONSUMER_IDLE_S = 30.0
 _RETRY_S = 1.0
 _LOOKS = 3
@@ -65,6 +67,7 @@ class StreamReader:
 
         Raises `LogUnavailableError`, `BrokenLogError`.
         """
+        failures = 0
         while after < last:
             begun = after
             try:
@@ -74,10 +77,12 @@ class StreamReader:
                         yield entry
                         if after >= last:
                             return
-            except _LostError as error:
-                if after == begun:
+            except LogUnavailableError as error:
+                failures = failures + 1 if after == begun else 0
+                if failures >= _FAILURES_MAX:
                     raise
                 _log.warning("reading behind %d with a new consumer: %s", after, error)
+                await asyncio.sleep(failures * _SILENCE_S)
 
     async def follow(self, after: int, pause_s: float) -> AsyncGenerator[Entry]:
         """The entries behind `after`, and each new one; see `Log.follow`.

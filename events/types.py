@@ -127,6 +127,29 @@ class AddressesAllocated(Event, frozen=True):
     steps: dict[str, int] = {}
 
 
+class AllocationImported(Event, frozen=True):
+    """An interface of a pod holds these addresses, which another system gave to it before.
+
+    `source` says which record of that system told of it. Nobody knows the container id of its
+    sandbox, so `sandbox` is `pod:` and the pod's UID, which no container id can be (ADR 63); it is
+    empty where the addresses are held for the next pod in the same place. An address may be
+    reserved. The other fields are those of `AddressesAllocated`.
+    """
+
+    allocation: str
+    pod: Pod
+    node: str
+    interface: str
+    addresses: tuple[Address, ...]
+    source: str
+    sandbox: str = ""
+    network: str = ""
+    owner: Owner | None = None
+    slot: int = -1
+    routes: tuple[Route, ...] = ()
+    traceparent: str = ""
+
+
 class AllocationRebound(Event, frozen=True):
     """Addresses go on to a new sandbox; the old sandbox is over.
 
@@ -247,6 +270,7 @@ AnyEvent: TypeAlias = (
     | ReservationUpdated
     | ReservationDeleted
     | AddressesAllocated
+    | AllocationImported
     | AllocationRebound
     | AddressesHeld
     | AddressesReleased
@@ -271,6 +295,7 @@ ALL: tuple[type[Event], ...] = (
     ReservationUpdated,
     ReservationDeleted,
     AddressesAllocated,
+    AllocationImported,
     AllocationRebound,
     AddressesHeld,
     AddressesReleased,

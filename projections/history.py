@@ -20,6 +20,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
@@ -105,7 +106,7 @@ class Rows:
         made: dict[str, None] = {}
         for event in events:
             match event:
-                case AddressesAllocated():
+                case AddressesAllocated() | AllocationImported():
                     made[event.allocation] = None
                 case AllocationRebound() | AddressesHeld() | AddressesReleased():
                     if event.allocation not in made:
@@ -170,7 +171,9 @@ class Rows:
         self._open.setdefault(interval.allocation, []).append(interval)
         self._changes.opened.append(interval)
 
-    def allocated(self, event: AddressesAllocated, position: int, time: int) -> int:
+    def allocated(
+        self, event: AddressesAllocated | AllocationImported, position: int, time: int
+    ) -> int:
         """A pod got addresses."""
         number, pod = _number(event.allocation), event.pod
         for held in event.addresses:
@@ -185,7 +188,7 @@ class Rows:
                     pod.uid,
                     event.interface,
                     event.node,
-                    False,
+                    not event.sandbox,
                     position,
                     time,
                 )
@@ -222,7 +225,9 @@ def _number(allocation_id: str) -> int:
     return int(allocation_id[1:])
 
 
-def _allocated(rows: Rows, event: AddressesAllocated, position: int, time: int) -> int:
+def _allocated(
+    rows: Rows, event: AddressesAllocated | AllocationImported, position: int, time: int
+) -> int:
     return rows.allocated(event, position, time)
 
 
@@ -266,6 +271,7 @@ def _resource(kind: str) -> Callable[[Rows, Any, int, int], None]:
 
 _ABOUT: dict[type[Event], Callable[[Rows, Any, int, int], int | None]] = {
     AddressesAllocated: _allocated,
+    AllocationImported: _allocated,
     AllocationRebound: _rebound,
     AddressesHeld: _held,
     AddressesReleased: _released,

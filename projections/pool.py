@@ -176,6 +176,16 @@ class Pool:
         if not self._fresh:
             self._begin_lap()
 
+    def adopt(self, address: int, allocation: Allocation) -> None:
+        """Like `take`, of an address that was given out elsewhere: it may be reserved, or held."""
+        if contains(self.reserved, address):
+            assert address not in self.taken, "invariant 1: one holder"
+            self.taken[address] = allocation
+            self.reserved_free -= 1
+        else:
+            self.take(address, allocation)
+        self.held += allocation.is_held
+
     def replace_holder(self, address: int, allocation: Allocation) -> None:
         """The allocation that holds the address has a new form."""
         before = self.taken[address]

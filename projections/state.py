@@ -23,6 +23,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AllocationRefused,
     AnyEvent,
@@ -291,10 +292,33 @@ def _reserve(state: State, ip_version: int) -> None:
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
+    allocation = _allocation(state, event, at)
+    for held in allocation.addresses:
+        state.pools[held.terms.pool].take(held.value, allocation)
+    _allocated(state, allocation)
+
+
+def _allocation_imported(state: State, event: AllocationImported, at: Moment) -> None:
+    allocation = _allocation(state, event, at)
+    for held in allocation.addresses:
+        state.pools[held.terms.pool].adopt(held.value, allocation)
+    _allocated(state, allocation)
+
+
+def _allocated(state: State, allocation: Allocation) -> None:
+    state.allocations.add(allocation)
+    state.allocated_ever += 1
+    if state.refusals:
+        state.refusals.pop(allocation.identity, None)
+
+
+def _allocation(
+    state: State, event: AddressesAllocated | AllocationImported, at: Moment
+) -> Allocation:
     share, pod, interface = state.shared.one, event.pod, event.interface
     assert state.allocations.of((pod.uid, interface)) is None, "invariant 8"
     addresses = tuple([_held(state, fact) for fact in event.addresses])
-    allocation = Allocation(
+    return Allocation(
         number_of(event.allocation),
         pod.name,
         pod.uid,
@@ -307,15 +331,9 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
         at.time,
         at.time,
     )
-    for held in addresses:
-        state.pools[held.terms.pool].take(held.value, allocation)
-    state.allocations.add(allocation)
-    state.allocated_ever += 1
-    if state.refusals:
-        state.refusals.pop((pod.uid, interface), None)
 
 
-def _common(event: AddressesAllocated) -> Common:
+def _common(event: AddressesAllocated | AllocationImported) -> Common:
     return Common(
         event.pod.namespace,
         event.owner,
@@ -416,6 +434,7 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     ReservationUpdated: _reservation_updated,
     ReservationDeleted: _reservation_deleted,
     AddressesAllocated: _addresses_allocated,
+    AllocationImported: _allocation_imported,
     AllocationRebound: _allocation_rebound,
     AddressesHeld: _addresses_held,
     AddressesReleased: _addresses_released,

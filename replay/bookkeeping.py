@@ -18,6 +18,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AnyEvent,
     Event,
@@ -76,6 +77,7 @@ class Bookkeeping:
             ReservationUpdated: lambda event: self._reserve(event.reservation),
             ReservationDeleted: self._unreserve,
             AddressesAllocated: self._allocate,
+            AllocationImported: self._allocate,
             AllocationRebound: self._rebind,
             AddressesHeld: lambda event: self._must_live(event.allocation, "is held"),
             AddressesReleased: self._release,
@@ -133,7 +135,7 @@ class Bookkeeping:
             what = f"pool {name!r} is deleted with {len(book.held)} addresses held"
             raise ViolationError(f"invariant 3: {what}")
 
-    def _allocate(self, event: AddressesAllocated) -> None:
+    def _allocate(self, event: AddressesAllocated | AllocationImported) -> None:
         identity = (event.pod.uid, event.interface)
         allocation = event.allocation
         other = self._allocation_of.get(identity)
@@ -144,9 +146,16 @@ class Bookkeeping:
             raise ViolationError(f"invariant 8: allocation {allocation} is live already")
         addresses = [(held.pool, _parse(held.address)) for held in event.addresses]
         for pool, address in addresses:
+            if isinstance(event, AddressesAllocated):  # what others gave out may be reserved
+                self._must_not_be_reserved(address)
             self._hold(pool, address, allocation)
         self._live[allocation] = _Holder(identity, addresses)
         self._allocation_of[identity] = allocation
+
+    def _must_not_be_reserved(self, address: _Address) -> None:
+        version, value = address
+        if _inside(self._reserved[version], value):
+            raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
 
     def _hold(self, pool: str, address: _Address, allocation: str) -> None:
         version, value = address
@@ -154,8 +163,6 @@ class Bookkeeping:
         if holder is not None:
             what = f"{_text(version, value)} is held by {holder} already"
             raise ViolationError(f"invariant 1: {what}")
-        if _inside(self._reserved[version], value):
-            raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
         book = self._pools.get(pool)
         if book is None or book.version != version:
             raise ViolationError(f"invariant 2: no IPv{version} pool {pool!r}")

@@ -6,7 +6,7 @@ import msgspec
 
 from ipledger.events.clock import format_time
 from ipledger.events.position import Position
-from ipledger.events.types import AddressesAllocated, AllocationRebound
+from ipledger.events.types import AddressesAllocated, AllocationImported, AllocationRebound
 from ipledger.projections.history import Interval
 from ipledger.projections.rows import AllocationRow
 from ipledger.replay.past import Past
@@ -31,7 +31,9 @@ async def holder_row(past: Past, interval: Interval, position: Position) -> Hold
     events = await past.allocation_events(interval.allocation, position)
     first = events[0]
     allocated = first.event
-    assert isinstance(allocated, AddressesAllocated), "an allocation begins with its addresses"
+    assert isinstance(allocated, AddressesAllocated | AllocationImported), (
+        "it begins with addresses"
+    )
     sandbox = "" if interval.held else allocated.sandbox
     if not interval.held:
         for logged in events:

@@ -17,7 +17,7 @@ from ipledger.engine.commands import Release
 TRACEPARENT = "00-" + 32 * "a" + "-" + 16 * "b" + "-01"
 FIRST = Release(sandbox="s1", interface="eth0", traceparent=TRACEPARENT)
 SECOND = Release(sandbox="s1", interface="net1")
-THIRD = Release(sandbox="s2", interface="eth0")
+THIRD = Release(sandbox="s2", interface="eth0", ended_pod="u1")
 
 
 async def releases(store: OutboxStore) -> list[Release]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import nats
 import pytest
+from nats.aio.client import Client as NatsClient
 from support.load import Load, running
 from support.nats_cluster import Cluster, cluster
 from support.program import until
@@ -17,7 +18,7 @@ from support.replicas import Replicas, replicas
 from ipledger.events import names
 from ipledger.events.facts import PoolSpec
 from ipledger.events.jetstream import JetStreamLog
-from ipledger.events.log import Appended
+from ipledger.events.log import Appended, LogUnavailableError
 
 POOL = PoolSpec("pool", 0, "10.64.0.0/16", ips=("10.64.0.1-10.64.250.250",), default=True)
 
@@ -94,7 +95,7 @@ async def test_an_append_that_is_refused_because_of_itself_is_no_conflict(
 ) -> None:
     """The stream's leader counts a message once it is proposed, before a majority has it."""
     nc = await nats.connect(servers.url.split(","))
-    log = await JetStreamLog.create(nc, realm, 3)
+    log = await created(nc, realm)
     assert await log.append(b"one", after=0) == Appended(1)
     info = await log.js.stream_info(names.stream(realm))
     assert info.cluster is not None
@@ -113,3 +114,13 @@ async def test_an_append_that_is_refused_because_of_itself_is_no_conflict(
     async with asyncio.timeout(60):
         assert await append == Appended(2)
     await nc.close()
+
+
+async def created(nc: NatsClient, realm: str) -> JetStreamLog:
+    """The realm's log, once the servers have agreed who leads."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await JetStreamLog.create(nc, realm, 3)
+            except LogUnavailableError:
+                await asyncio.sleep(0.1)

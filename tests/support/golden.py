@@ -19,7 +19,13 @@ from pathlib import Path
 
 import msgspec
 
-from ipledger.engine.commands import Allocate, AnyCommand, Release, ReleaseAllocation
+from ipledger.engine.commands import (
+    Allocate,
+    AnyCommand,
+    ImportAllocation,
+    Release,
+    ReleaseAllocation,
+)
 from ipledger.engine.decide import Decision, decide
 from ipledger.events import commit
 from ipledger.events.chain import Head
@@ -85,6 +91,14 @@ STORY: tuple[tuple[str, ...], ...] = (
     ('ADD auto-1 owner=apps/v1/Deployment/shop replicas=1 @subnet=\'{"ipv4":["auto"]}\'',),
     ("gone apps/v1/Deployment/shop", "gone apps/v1/Deployment/web"),
     ("DEL auto-1-sandbox",),
+    (
+        "application apps/v1/StatefulSet/cart replicas=2",
+        "reserve kept 10.6.1.11",
+        "import cart-1 four=10.6.1.11/16>10.6.0.1 owner=apps/v1/StatefulSet/cart slot=1 held",
+        "import old four=10.6.1.12/16 six=fd00:6::99/64 network=podnet routes=10.9.0.0/16>10.6.0.2",
+        "import gone four=10.6.1.13/16",
+    ),
+    ("DEL gone-sandbox ended-pod=gone-uid", "ADD old sandbox=old-second"),
 )
 """Commits, a second apart: what each was asked."""
 
@@ -139,7 +153,7 @@ def _with_trace(asked: AnyCommand) -> AnyCommand:
             return msgspec.structs.replace(
                 asked, traceparent=TRACEPARENT, network="podnet", asked=NOON - 1500
             )
-        case Release():
+        case Release() | ImportAllocation():
             return msgspec.structs.replace(asked, traceparent=TRACEPARENT)
         case ReleaseAllocation() | _:
             return asked

@@ -26,6 +26,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AnyEvent,
     ApplicationCreated,
@@ -115,7 +116,7 @@ def is_reserved(facts: Facts, address: Ip) -> bool:
 def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
     """The facts behind an event that was committed at a time."""
     match event:
-        case AddressesAllocated():
+        case AddressesAllocated() | AllocationImported():
             return _allocated(facts, event, time)
         case AllocationRebound():
             return _rebound(facts, event, time)
@@ -252,14 +253,15 @@ def _reserved(
     return facts._replace(freed=freed)
 
 
-def _allocated(facts: Facts, event: AddressesAllocated, time: int) -> Facts:
+def _allocated(facts: Facts, event: AddressesAllocated | AllocationImported, time: int) -> Facts:
     assert event.allocation not in facts.live, "an allocation id is used once"
     assert event.allocation not in facts.over, "an allocation id is used once"
     addresses = tuple((held.pool, ip_address(held.ip)) for held in event.addresses)
     for pool, address in addresses:
         assert pool not in facts.terminating, "a pool that terminates gives out nothing"
         assert _may_serve(facts.pools[pool], event), "an auto pool serves its application alone"
-        assert not is_reserved(facts, address), "invariant 1: a reserved address was given out"
+        imported = isinstance(event, AllocationImported)
+        assert imported or not is_reserved(facts, address), "invariant 1: it was given out"
     identity = (event.pod.uid, event.interface)
     live = Live(
         identity,
@@ -275,7 +277,7 @@ def _allocated(facts: Facts, event: AddressesAllocated, time: int) -> Facts:
     return facts._replace(live=_set(facts.live, event.allocation, live), freed=freed)
 
 
-def _may_serve(spec: PoolSpec, event: AddressesAllocated) -> bool:
+def _may_serve(spec: PoolSpec, event: AddressesAllocated | AllocationImported) -> bool:
     auto, owner = spec.auto, event.owner
     if auto is None:
         return True

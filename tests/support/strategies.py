@@ -20,12 +20,14 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
     RetainAttachments,
 )
 from ipledger.engine.subnet_annotations import IP_NUMBER, RECLAIM, SUBNET
 from ipledger.events.facts import (
+    Address,
     Application,
     Owner,
     Pod,
@@ -232,10 +234,36 @@ def applications() -> st.SearchStrategy[AnyCommand]:
     )
 
 
+@st.composite
+def imports(draw: st.DrawFn) -> ImportAllocation:
+    """What another system may have given out: an address near those of a pool, or two."""
+    asked = draw(adds())
+    pools = draw(st.lists(st.sampled_from(EVERYDAY[:4]), min_size=1, max_size=2))
+    addresses = [
+        Address(spec.name, f"{net.network_address + draw(st.integers(1, 8))}/{net.prefixlen}")
+        for spec in pools
+        for net in (ip_network(spec.subnet),)
+    ]
+    return ImportAllocation(
+        pod=asked.pod,
+        node=asked.node,
+        interface=asked.interface,
+        owner=asked.owner,
+        addresses=tuple(addresses),
+        source="SpiderEndpoint",
+        held=draw(st.sampled_from((False, False, True))),
+    )
+
+
 def commands() -> st.SearchStrategy[AnyCommand]:
     """Any command, whatever there is."""
     dels = st.builds(
-        Release, sandbox=_sandboxes, interface=_interfaces, node=_nodes, fence=st.booleans()
+        Release,
+        sandbox=_sandboxes,
+        interface=_interfaces,
+        node=_nodes,
+        fence=st.booleans(),
+        ended_pod=st.just("") | _uids,
     )
     frees = st.builds(
         ReleaseAllocation,
@@ -252,7 +280,7 @@ def commands() -> st.SearchStrategy[AnyCommand]:
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
     deletes = st.builds(DeletePool, name=_names)
     resources = (reservations(), applications(), subnets())
-    return st.one_of(dels, dels, frees, gcs, pools, pools, deletes, *resources)
+    return st.one_of(dels, dels, frees, gcs, imports(), pools, pools, deletes, *resources)
 
 
 @st.composite
@@ -270,11 +298,20 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
     again = Allocate(
         pod=live.pod,
         owner=live.owner,
-        sandbox=draw(st.just(live.sandbox) | _sandboxes),
+        sandbox=draw(
+            _sandboxes if live.sandbox[:4] == "pod:" else st.just(live.sandbox) | _sandboxes
+        ),
         interface=interface,
         node=live.node,
     )
-    delete = Release(sandbox=live.sandbox, interface=interface, node=live.node)
+    imported = live.sandbox.removeprefix("pod:")
+    is_imported = imported != live.sandbox
+    delete = Release(
+        sandbox="s1" if is_imported else live.sandbox,
+        interface=interface,
+        node=live.node,
+        ended_pod=imported if is_imported else "",
+    )
     by_name = ReleaseAllocation(allocation=allocation, sandbox=draw(st.sampled_from((None, "s1"))))
     by_collector = ReleaseAllocation(
         allocation=allocation,

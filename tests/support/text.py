@@ -19,11 +19,13 @@ from ipledger.engine.commands import (
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
+    ImportAllocation,
     Release,
     ReleaseAllocation,
     RetainAttachments,
 )
 from ipledger.events.facts import (
+    Address,
     Application,
     Owner,
     Pod,
@@ -94,7 +96,7 @@ def command(text: str) -> AnyCommand:
 
     `pool … [reclaim=true]`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`,
     `unreserve NAME`,
-    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `GC NETWORK …`,
+    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `GC NETWORK …`, `import POD …`,
     `release ID [uid=…] [sandbox=…] [reason=gc] [evidence=…]`.
     """
     verb, _, rest = text.partition(" ")
@@ -174,13 +176,14 @@ def add(pod: str, *words: str) -> Allocate:
 
 
 def delete(sandbox: str, *words: str) -> Release:
-    """A DEL: `SANDBOX [if=eth0] [node=n1] [no-fence]`."""
+    """A DEL: `SANDBOX [if=eth0] [node=n1] [no-fence] [ended-pod=UID]`."""
     given = fields(list(words))
     made = Release(
         sandbox=sandbox,
         interface=given.pop("if", "eth0"),
         node=given.pop("node", "n1"),
         fence=given.pop("no-fence", None) is None,
+        ended_pod=given.pop("ended-pod", ""),
     )
     assert not given, f"unknown words in DEL {sandbox}: {given}"
     return made
@@ -197,6 +200,26 @@ def retain(network: str, *words: str) -> RetainAttachments:
     )
     assert not given, f"unknown words in GC {network}: {given}"
     return made
+
+
+def take_over(pod: str, *words: str) -> ImportAllocation:
+    """An import: `POD POOL=ADDRESS/N[>GATEWAY]… [ns=ns] [uid=…] [if=eth0] [node=n1] [owner=…]
+    [slot=N] [network=…] [routes=DST>GW] [held]`."""
+    given = fields(list(words))
+    return ImportAllocation(
+        pod=Pod(given.pop("ns", "ns"), pod, given.pop("uid", f"{pod}-uid")),
+        interface=given.pop("if", "eth0"),
+        node=given.pop("node", "n1"),
+        owner=_owner(given.pop("owner", ""), given.pop("owner-uid", "")),
+        slot=int(given.pop("slot", "-1")),
+        network=given.pop("network", ""),
+        routes=tuple(_route(route) for route in _list(given.pop("routes", ""))),
+        held=given.pop("held", None) is not None,
+        source=f"SpiderEndpoint ns/{pod}",
+        addresses=tuple(
+            Address(pool, *address.split(">", 1)) for pool, address in list(given.items())
+        ),
+    )
 
 
 def _list(text: str) -> tuple[str, ...]:
@@ -266,4 +289,5 @@ _COMMANDS: dict[str, Callable[..., AnyCommand]] = {
     "DEL": delete,
     "GC": retain,
     "release": _release,
+    "import": take_over,
 }

@@ -562,3 +562,24 @@ def documented_calls(page: str) -> set[tuple[str, str, str]]:
             words = [verb.strip(" `") for verb in verbs.split(",")]
             found |= {("" if group == "(core)" else group, resource, verb) for verb in words}
     return found
+
+
+async def test_a_pod_is_over_when_it_is_gone_replaced_or_terminating(
+    view: ClusterView, server: ApiServer
+) -> None:
+    uid = pod(server)
+    assert not await view.has_ended(add(uid))
+    assert await view.has_ended(add("another-uid"))
+    assert await view.has_ended(add(uid, name="gone"))
+    leaving = pod(server, "leaving", finalizers=["example.com/stay"])
+    assert not await view.has_ended(add(leaving, name="leaving"))
+    server.delete("pods", "leaving", "shop")
+    assert await view.has_ended(add(leaving, name="leaving"))
+
+
+async def test_a_pod_of_which_the_api_server_says_nothing_is_not_over(
+    view: ClusterView, server: ApiServer
+) -> None:
+    uid = pod(server)
+    await server.stop()
+    assert not await view.has_ended(add(uid, name="gone"))

@@ -40,8 +40,12 @@ class Engine(EngineClient):
 class View:
     """A cluster that knows a label of every pod, or refuses all."""
 
-    def __init__(self, error: CniError | None = None) -> None:
+    def __init__(self, error: CniError | None = None, *, ended: bool = False) -> None:
         self.error = error
+        self.ended = ended
+
+    async def has_ended(self, request: CniRequest) -> bool:
+        return self.ended
 
     async def completed(self, request: CniRequest) -> CniRequest:
         if self.error is not None:
@@ -89,3 +93,18 @@ async def test_the_engine_hears_nothing_of_what_the_cluster_refuses() -> None:
     assert engine.asked == []
     await dead.handle(call("DEL"), 0)
     assert [release.fence for release in engine.released] == [False]  # no ADD is on its way
+
+
+@pytest.mark.parametrize(("ended", "named"), [(True, "u1"), (False, "")])
+async def test_a_del_names_its_pod_only_where_the_cluster_says_that_it_is_over(
+    ended: bool, named: str
+) -> None:
+    engine = Engine()
+    await handler(engine, View(ended=ended)).handle(call("DEL"), 0)
+    assert [release.ended_pod for release in engine.released] == [named]
+
+
+async def test_a_del_without_a_view_of_the_cluster_names_no_pod() -> None:
+    engine = Engine()
+    await handler(engine, None).handle(call("DEL"), 0)
+    assert [release.ended_pod for release in engine.released] == [""]

@@ -35,6 +35,7 @@ CORE = [
             "choice",
             "filters",
             "pod_annotations",
+            "importing",
             "release",
             "reservations",
             "routes",
