@@ -8,7 +8,13 @@ import msgspec
 
 from ipledger.engine.refusals import Refusal
 from ipledger.events.types import CheckpointSigned
-from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
+from ipledger.projections.rows import (
+    AllocationRow,
+    ApplicationRow,
+    PoolRow,
+    ReservationRow,
+    SubnetRow,
+)
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel", tag_field="type"):
@@ -30,7 +36,8 @@ class Released(Answer, frozen=True):
 
 
 class Applied(Answer, frozen=True):
-    """The resource is as asked. `outcome` is created, configured, unchanged or deleted."""
+    """The resource is as asked. `outcome` is a word of these: created, configured,
+    unchanged, deleted, or terminating for a pool that goes with its last address."""
 
     position: str
     outcome: str
@@ -76,6 +83,7 @@ class Page(Answer, frozen=True):
     subnets: tuple[SubnetRow, ...] = ()
     reservations: tuple[ReservationRow, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
+    applications: tuple[ApplicationRow, ...] = ()
     last: bool = True
 
 

@@ -49,6 +49,7 @@ from ipledger.events.types import (
     ApplicationUpdated,
     LeadershipTaken,
     PoolCreated,
+    PoolDeleted,
     PoolUpdated,
     ReservationCreated,
     ReservationUpdated,
@@ -303,6 +304,8 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
     match command:
         case ApplyPool() | ApplySubnet() | ApplyReservation() | ApplyApplication():
             return Applied(position, OUTCOMES[type(event)])
+        case DeletePool() if not isinstance(event, PoolDeleted):
+            return Applied(position, "terminating")
         case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
         case Release() | _:

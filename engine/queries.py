@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -15,13 +15,16 @@ from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import ReservationSpec
 from ipledger.events.position import PositionText
 from ipledger.projections.allocations import Allocation
+from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, common, members, parse_ranges, size
 from ipledger.projections.rows import (
+    ApplicationRow,
     PoolRow,
     ReservationRow,
     SubnetRow,
     allocation_row,
+    application_row,
     pool_row,
     reservation_row,
     subnet_row,
@@ -29,6 +32,9 @@ from ipledger.projections.rows import (
 from ipledger.projections.state import State
 
 PAGE_ROWS = 500
+
+Found: TypeAlias = list[Allocation] | list[ApplicationRow]
+"""What is answered part by part: there may be more than a message takes."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -52,6 +58,13 @@ class Subnets(Query, frozen=True):
 class Reservations(Query, frozen=True):
     """The reservations by name, or the one named."""
 
+    name: str = ""
+
+
+class Applications(Query, frozen=True):
+    """The applications by kind, namespace and name; every field given must match."""
+
+    namespace: str = ""
     name: str = ""
 
 
@@ -87,7 +100,14 @@ class AskCheckpoint(Query, frozen=True):
 
 
 AnyQuery: TypeAlias = (
-    Pools | Subnets | Reservations | AllocationsWhere | AskStatus | AskCheckpoint | Check
+    Pools
+    | Subnets
+    | Reservations
+    | Applications
+    | AllocationsWhere
+    | AskStatus
+    | AskCheckpoint
+    | Check
 )
 
 
@@ -113,6 +133,18 @@ def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...
         held = sum(len(members(pool.taken, part)) for pool, part in _parts(state, spec, intervals))
         rows.append(reservation_row(spec, total=size(intervals), allocated=held))
     return tuple(rows)
+
+
+def applications(state: State, query: Applications) -> list[ApplicationRow]:
+    """The applications asked for, with their auto pools that give out addresses."""
+    pools: dict[ApplicationKey, list[str]] = {}
+    for auto, name in state.directory.auto.items():
+        pools.setdefault(auto.application, []).append(name)
+    return [
+        application_row(state.applications[key], sorted(pools.get(key, ())))
+        for key in sorted(state.applications, key=lambda key: (*key[1:], key.group))
+        if query.namespace in ("", key.namespace) and query.name in ("", key.name)
+    ]
 
 
 def _parts(
@@ -168,8 +200,13 @@ def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:
     )
 
 
-def pages(position: str, found: Sequence[Allocation]) -> Iterator[Page]:
-    """Rows of allocations in parts that fit a message; at least one part."""
+def pages(position: str, found: Found) -> Iterator[Page]:
+    """Rows in parts that fit a message; at least one part."""
     for start in range(0, max(len(found), 1), PAGE_ROWS):
-        rows = tuple(allocation_row(a) for a in found[start : start + PAGE_ROWS])
-        yield Page(position, allocations=rows, last=start + PAGE_ROWS >= len(found))
+        part, last = found[start : start + PAGE_ROWS], start + PAGE_ROWS >= len(found)
+        yield Page(
+            position,
+            allocations=tuple([allocation_row(a) for a in part if isinstance(a, Allocation)]),
+            applications=tuple([a for a in part if isinstance(a, ApplicationRow)]),
+            last=last,
+        )

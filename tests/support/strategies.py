@@ -241,7 +241,7 @@ def commands() -> st.SearchStrategy[AnyCommand]:
         sandbox=st.just("") | _sandboxes,
     )
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
-    deletes = st.builds(DeletePool, name=_names)
+    deletes = st.builds(DeletePool, name=_names, when_empty=st.booleans())
     resources = (reservations(), applications(), subnets())
     return st.one_of(dels, dels, frees, pools, pools, deletes, *resources)
 

@@ -89,9 +89,9 @@ def selector(text: str | None) -> Selector | None:
 def command(text: str) -> AnyCommand:
     """A command, by its first word.
 
-    `pool … [reclaim=true]`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`,
-    `unreserve NAME`,
-    `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
+    `pool … [reclaim=true]`, `delete NAME [when-empty]`, `subnet …`, `unsubnet NAME`,
+    `reserve NAME A-B…`, `unreserve NAME`, `application …`, `gone …`,
+    `ADD POD …`, `DEL SANDBOX …`, `release ID …`.
     """
     verb, _, rest = text.partition(" ")
     if verb == "pool":
@@ -209,8 +209,8 @@ def _release(allocation: str, *words: str) -> ReleaseAllocation:
     return ReleaseAllocation(allocation=allocation, **fields(list(words)))
 
 
-def _delete_pool(name: str) -> DeletePool:
-    return DeletePool(name=name)
+def _delete_pool(name: str, *words: str) -> DeletePool:
+    return DeletePool(name=name, when_empty=words == ("when-empty",))
 
 
 def _unreserve(name: str) -> DeleteReservation:
