@@ -67,13 +67,7 @@ class Document:
 
     def at(self, field: str) -> object:
         """The value of a field, None where there is none."""
-        value = self.value
-        for step in path(field):
-            try:
-                value = value[step]
-            except (LookupError, TypeError):
-                return None
-        return value
+        return value_at(self.value, field)
 
     def repeated(self) -> str | None:
         """A field that is there twice, of which YAML would drop one."""
@@ -85,6 +79,16 @@ class Document:
         if found is not None and isinstance(found[1], yaml.SequenceNode):
             for value, node in zip(self.value["items"], found[1].value, strict=True):
                 yield Document(self.number, value, node)
+
+
+def value_at(value: Any, field: str) -> object:
+    """The value of a field below a value, None where there is none."""
+    for step in path(field):
+        try:
+            value = value[step]
+        except (LookupError, TypeError):
+            return None
+    return value
 
 
 def path(field: str) -> list[str | int]:

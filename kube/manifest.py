@@ -6,20 +6,15 @@ types); whether it is allowed is decided in `engine`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any, cast
 
-import msgspec
-
 from ipledger.engine.commands import AnyApply
 from ipledger.kube.documents import Document, Malformed, read
+from ipledger.kube.reading import read_resource
 from ipledger.kube.resources import READERS, FieldError
 
 _LIST_KIND = "List"
-
-_AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
-_UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
 
 
 class ManifestError(Exception):
@@ -85,39 +80,10 @@ def _manifest(source: str, document: Document) -> Manifest:
         what = f"kind {_shown(kind)} of apiVersion {_shown(api_version)} is not supported"
         known = ", ".join(f"{kind} of {known.api_version}" for kind, known in READERS.items())
         raise ManifestError(source, document, field, f"{what}; this release knows {known}")
-    resource = _without_nulls(cast(dict[str, Any], document.value))
     try:
-        return Manifest(source, document, reader.read(resource))
-    except msgspec.ValidationError as error:
-        raise _explained(source, document, str(error)) from None
+        return Manifest(source, document, read_resource(cast(dict[str, Any], document.value)))
     except FieldError as error:
         raise ManifestError(source, document, error.field, str(error)) from None
-
-
-def _without_nulls(resource: dict[str, Any]) -> dict[str, Any]:
-    """The resource with the fields of `spec` that are null left out, as kubectl means them."""
-    spec: Any = resource.get("spec")
-    if not isinstance(spec, dict):
-        return resource
-    fields = cast(dict[str, Any], spec)
-    return {**resource, "spec": {k: v for k, v in fields.items() if v is not None}}
-
-
-def _explained(source: str, document: Document, message: str) -> ManifestError:
-    """msgspec's message as field, value and reason."""
-    match = _AT.fullmatch(message)
-    assert match is not None
-    field = (match["path"] or "").removesuffix("[...]")
-    unknown = _UNKNOWN.fullmatch(match["what"])
-    if unknown is not None:
-        field = f"{field}.{unknown['name']}".lstrip(".")
-        return ManifestError(source, document, field, f"field {field}: unknown")
-    missing = re.fullmatch(r"Object missing required field `(.*)`", match["what"])
-    if missing is not None:
-        field = f"{field}.{missing[1]}".lstrip(".")
-        return ManifestError(source, document, field, f"{field}: is required")
-    what = f"{field}: {_shown(document.at(field))} is wrong: {match['what'].lower()}"
-    return ManifestError(source, document, field, what)
 
 
 def _shown(value: object) -> str:

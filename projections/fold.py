@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from netaddr import AddrFormatError
 
 from ipledger.events.chain import Head, check_prev, check_sequence
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import BrokenLogError, Entry
+from ipledger.events.types import AnyEvent
 from ipledger.projections.state import Moment, State, evolve
 
 
 class Fold:
     """A state and the head of the chain it was folded from: sequence, hash, time.
 
-    `restored_events` of its events came with a snapshot.
+    `restored_events` of its events came with a snapshot. `before_event` is given each event with
+    the state before it, for who needs to know what an event is about.
     """
 
-    __slots__ = ("hash", "restored_events", "sequence", "state", "time")
+    __slots__ = ("before_event", "hash", "restored_events", "sequence", "state", "time")
 
     def __init__(self) -> None:
         self.state = State()
@@ -25,6 +29,7 @@ class Fold:
         self.hash = GENESIS
         self.time = 0
         self.restored_events = 0
+        self.before_event: Callable[[State, AnyEvent], None] | None = None
 
     @property
     def head(self) -> Head:
@@ -37,6 +42,8 @@ class Fold:
         state = self.state
         for index, event in enumerate(commit.events):
             try:
+                if self.before_event is not None:
+                    self.before_event(state, event)
                 evolve(state, event, Moment(entry.sequence, index, time))
             except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
                 what = f"event {index} ({type(event).__name__}) contradicts the state: {error!r}"
