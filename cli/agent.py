@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket as sockets
 from pathlib import Path
 
+from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
 from ipledger.events import names
@@ -17,6 +18,7 @@ def agent(
     data: Path = Path("/var/lib/ipledger"),
     http: int = 9474,
     timeout: float = 60.0,
+    kubeconfig: str = "",
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Run the agent of this node, which the CNI plugin asks.
@@ -37,12 +39,16 @@ def agent(
         The port of /healthz and /metrics on loopback; 0 picks a free one.
     timeout
         Seconds for which an ADD is tried when the engine cannot be reached.
+    kubeconfig
+        How to reach the API server: a file, or `in-cluster` for the service account of this pod.
+        Without it, a pod is what its network configuration says.
     """
     server.check()
     try:
         own = names.check_node(node or sockets.gethostname())
     except ValueError as error:
         raise UsageError(f"--node: {str(error).removeprefix('node ')}") from error
+    cluster = parse_cluster(kubeconfig)
     from ipledger.cli.role_agent import AgentOptions, run_agent
 
-    run_agent(AgentOptions(server, own, socket, data, http, timeout))
+    run_agent(AgentOptions(server, own, socket, data, http, timeout, cluster))

@@ -49,7 +49,20 @@ COMMANDS = (
         "ipledger.cli.agent:agent",
         RUN,
         "Run the agent of this node, which the CNI plugin asks.",
-        ("ipledger agent --nats nats://10.0.0.5:4222 --node worker-1",),
+        (
+            "ipledger agent --nats nats://10.0.0.5:4222 --node worker-1",
+            "ipledger agent --nats nats://ipledger-nats:4222 --kubeconfig in-cluster",
+        ),
+    ),
+    Entry(
+        "controller",
+        "ipledger.cli.controller:controller",
+        RUN,
+        "Carry pools and workloads between a Kubernetes cluster and the log.",
+        (
+            "ipledger controller --nats nats://ipledger-nats:4222",
+            "ipledger controller --nats nats://10.0.0.5:4222 --kubeconfig ~/.kube/config",
+        ),
     ),
     Entry(
         "webhook",
@@ -102,7 +115,7 @@ COMMANDS = (
         "get",
         "ipledger.cli.get:get",
         STATE,
-        "Show pools, subnets, reservations or allocations.",
+        "Show pools, subnets, reservations, allocations or applications.",
         (
             "ipledger get pools",
             "ipledger get pool a -o yaml",
@@ -110,6 +123,7 @@ COMMANDS = (
             "ipledger get allocations -o jsonl | jq .addresses",
             "ipledger get pools --at '2h ago'",
             "ipledger get allocations --at 812.3 --from export.jsonl",
+            "ipledger get applications --namespace shop",
         ),
     ),
     Entry(

@@ -7,7 +7,7 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ipledger.cli.connection import DEFAULT, Connection
-from ipledger.cli.errors import CliError
+from ipledger.cli.errors import CliError, UsageError
 from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import Column, Format, Output, emit, print_facts, print_rows
 from ipledger.cli.past import SOURCE, At, Source, reads
@@ -52,6 +52,8 @@ async def describe(
     from ipledger.engine.queries import AllocationsWhere
 
     what = parse_kind(kind)
+    if what is Kind.APPLICATIONS:
+        raise UsageError(f"{kind} cannot be described; `ipledger get applications` shows them")
     async with reads(connection, source, at) as client:
         if what is Kind.POOLS:
             found = (await client.pools(name)).pools

@@ -1,4 +1,4 @@
-"""`ipledger get`: pools, subnets, reservations and allocations, as they are or were."""
+"""`ipledger get`: pools, subnets, reservations, allocations, applications, as they are or were."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from ipledger.cli.errors import CliError, UsageError
 from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import Column, Format, Output, note, print_one, print_pages, print_rows
 from ipledger.cli.past import SOURCE, At, Source, reads
-from ipledger.cli.views import ALLOCATION_COLUMNS, POOL_COLUMNS, RESERVATION_COLUMNS, SUBNET_COLUMNS
+from ipledger.cli.views import (
+    ALLOCATION_COLUMNS,
+    APPLICATION_COLUMNS,
+    POOL_COLUMNS,
+    RESERVATION_COLUMNS,
+    SUBNET_COLUMNS,
+)
 
 if TYPE_CHECKING:
     from ipledger.cli.past import Reads
@@ -38,27 +44,31 @@ async def get(
     Parameters
     ----------
     kind
-        `pools`, `subnets`, `reservations` or `allocations`; the singular does too.
+        `pools`, `subnets`, `reservations`, `allocations` or `applications`; the singular does too.
     name
-        Only the resource of this name, or the allocation of this id.
+        Only the resources of this name, or the allocation of this id.
     namespace
-        Only allocations of pods in this namespace.
+        Only applications, or allocations of pods, in this namespace.
     pool
         Only allocations with an address of this pool.
     node
         Only allocations on this node.
     """
     what = parse_kind(kind)
-    if what is not Kind.ALLOCATIONS:
-        _only_for_allocations(namespace=namespace, pool=pool, node=node)
-        async with reads(connection, source, at) as client:
-            await _resources(client, what, name, output)
-        return
-    from ipledger.engine.queries import AllocationsWhere
+    if what is Kind.ALLOCATIONS:
+        from ipledger.engine.queries import AllocationsWhere
 
-    query = AllocationsWhere(id=name, namespace=namespace, pool=pool, node=node)
+        query = AllocationsWhere(id=name, namespace=namespace, pool=pool, node=node)
+        async with reads(connection, source, at) as client:
+            await _allocations(client, query, output)
+        return
+    _only_for_allocations(pool=pool, node=node)
     async with reads(connection, source, at) as client:
-        await _allocations(client, query, output)
+        if what is Kind.APPLICATIONS:
+            await _applications(client, namespace, name, output)
+        else:
+            _only_for_allocations(namespace=namespace)
+            await _resources(client, what, name, output)
 
 
 def _only_for_allocations(**options: str) -> None:
@@ -96,6 +106,15 @@ async def _allocations(client: Reads, query: AllocationsWhere, output: Format) -
     if not rows:
         raise CliError(f"no allocation {query.id!r}")
     print_one(rows[0], ALLOCATION_COLUMNS, output)
+
+
+async def _applications(client: Reads, namespace: str, name: str, output: Format) -> None:
+    from ipledger.engine.queries import Applications
+
+    pages = client.applications(Applications(namespace=namespace, name=name))
+    rows = (page.applications async for page in pages)
+    if not await print_pages(rows, APPLICATION_COLUMNS, output):
+        note("no applications")
 
 
 async def _rows(client: Reads, query: AllocationsWhere) -> AsyncIterator[tuple[AllocationRow, ...]]:

@@ -14,6 +14,7 @@ class Kind(StrEnum):
     SUBNETS = "subnets"
     RESERVATIONS = "reservations"
     ALLOCATIONS = "allocations"
+    APPLICATIONS = "applications"
 
 
 _SPELLINGS = {
@@ -25,6 +26,7 @@ _SPELLINGS = {
     ),
     **dict.fromkeys(("spiderreservedip", "spiderreservedips"), Kind.RESERVATIONS),
     **dict.fromkeys(("allocation", "allocations"), Kind.ALLOCATIONS),
+    **dict.fromkeys(("application", "applications", "app", "apps"), Kind.APPLICATIONS),
 }
 
 

@@ -10,19 +10,25 @@ from pathlib import Path
 
 from nats.aio.client import Client as NatsClient
 
+from ipledger.cli.cluster import NO_CLUSTER, Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.roles import connected, serve
 from ipledger.cni.agent import Agent
+from ipledger.cni.cluster_view import cluster_view
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox
 from ipledger.cni.outbox_sqlite import SqliteStore
+from ipledger.cni.pod_view import PodView
 from ipledger.engine.client import EngineClient
 
 
 @dataclass(frozen=True, slots=True)
 class AgentOptions:
-    """What an agent was told. `data` is the directory of its outbox."""
+    """What an agent was told. `data` is the directory of its outbox.
+
+    In a cluster, its API server completes what the runtime says of a pod.
+    """
 
     server: Server
     node: str
@@ -30,6 +36,7 @@ class AgentOptions:
     data: Path
     http_port: int
     timeout_s: float
+    cluster: Cluster = NO_CLUSTER
 
 
 def run_agent(options: AgentOptions) -> None:
@@ -55,12 +62,24 @@ async def running_agent(options: AgentOptions, nc: NatsClient) -> AsyncGenerator
     client = EngineClient(nc, options.server.realm, options.timeout_s)
     store = await SqliteStore.open(options.data / "agent.db")
     try:
-        handler = CniHandler(client, Outbox(store, options.node), options.node, options.timeout_s)
-        agent = Agent(handler, client, options.socket, options.http_port)
-        try:
-            await agent.start()
-            yield agent
-        finally:
-            await agent.stop()
+        async with _pods(options) as pods:
+            outbox = Outbox(store, options.node)
+            handler = CniHandler(client, outbox, options.node, options.timeout_s, pods)
+            agent = Agent(handler, client, options.socket, options.http_port)
+            try:
+                await agent.start()
+                yield agent
+            finally:
+                await agent.stop()
     finally:
         await store.close()
+
+
+@contextlib.asynccontextmanager
+async def _pods(options: AgentOptions) -> AsyncGenerator[PodView | None]:
+    """What the cluster knows of pods, None where there is no cluster."""
+    if options.cluster.is_there:
+        async with cluster_view(options.cluster.kubeconfig, options.node) as view:
+            yield view
+    else:
+        yield None

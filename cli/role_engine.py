@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from nats.aio.client import Client as NatsClient
@@ -16,7 +17,7 @@ from ipledger.cli.output import note
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
-from ipledger.engine.health import HealthServer
+from ipledger.engine.health import HealthServer, engine_health
 from ipledger.engine.object_store import JetStreamSnapshots
 from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
@@ -87,7 +88,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
             checkpoints=signing,
             snapshots=snapshots(nc, server.realm),
         )
-        health.engine = engine
+        health.health = partial(engine_health, engine)
         async with running(engine, stop):
             if await either(engine.ready.wait(), stop):
                 note(

@@ -1,4 +1,4 @@
-"""Everything on one machine: server, engine and agent, started upwards, stopped downwards."""
+"""Everything on one machine, from nats-server up; started upwards, stopped downwards."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
+from nats.aio.client import Client as NatsClient
+
+from ipledger.cli.cluster import Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.role_agent import AgentOptions, running_agent
+from ipledger.cli.role_controller import ControllerOptions, running_controller
 from ipledger.cli.role_engine import (
     OwnOptions,
     checkpoints,
@@ -23,6 +27,8 @@ from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.tasks import end
+
+_COMMAND_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,7 @@ class UpOptions:
     realm: str
     timeout_s: float
     checkpoint_every: int
+    cluster: Cluster
 
     @property
     def own(self) -> OwnOptions:
@@ -73,7 +80,10 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
             )
             async with running(engine, stop):
                 if await either(engine.ready.wait(), stop):
-                    async with running_agent(_agent_options(options, server), agent_nc) as agent:
+                    async with (
+                        running_agent(_agent_options(options, server), agent_nc) as agent,
+                        _controller(options, server, agent_nc, stop),
+                    ):
                         note(
                             f"ready socket={options.socket.absolute()} nats={url} "
                             f"http=http://127.0.0.1:{agent.http_port}"
@@ -83,8 +93,27 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
 
 def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
     return AgentOptions(
-        server, options.node, options.socket, options.data, options.http_port, options.timeout_s
+        server,
+        options.node,
+        options.socket,
+        options.data,
+        options.http_port,
+        options.timeout_s,
+        options.cluster,
     )
+
+
+@contextlib.asynccontextmanager
+async def _controller(
+    options: UpOptions, server: Server, nc: NatsClient, stop: asyncio.Event
+) -> AsyncGenerator[None]:
+    """The controller, where there is a cluster. Pods get addresses before it has listed all."""
+    if not options.cluster.is_there:
+        yield
+        return
+    told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S)
+    async with running_controller(told, nc, stop):
+        yield
 
 
 @contextlib.asynccontextmanager

@@ -25,6 +25,7 @@ from ipledger.events.jetstream import LogSettingsError
 from ipledger.events.ledger import LedgerError
 from ipledger.events.log import BrokenLogError, LogUnavailableError
 from ipledger.events.tasks import end
+from ipledger.projections.cluster.live.connect import KubeconfigError
 
 _log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ _EXPECTED = (
     AgentError,
     CheckpointError,
     EmbeddedServerError,
+    KubeconfigError,
     LedgerError,
     LogSettingsError,
     LogUnavailableError,

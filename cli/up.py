@@ -9,6 +9,7 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
 from ipledger.events import names
 
@@ -23,6 +24,7 @@ def up(
     realm: str = names.REALM_DEFAULT,
     timeout: float = 60.0,
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
+    kubeconfig: str = "",
 ) -> int:
     """Run everything on this machine: nats-server, engine and agent.
 
@@ -47,13 +49,19 @@ def up(
         Seconds for which an ADD is tried when the engine cannot be reached.
     checkpoint_every
         After how many commits a checkpoint is signed; 0 is never by itself.
+    kubeconfig
+        How to reach the API server: a file, or `in-cluster` for the service account of this pod.
+        With it, the controller runs too.
     """
     try:
         names.check_realm(realm)
         name = names.check_node(node or sockets.gethostname())
     except ValueError as error:
         raise UsageError(str(error)) from error
+    cluster = parse_cluster(kubeconfig)
     from ipledger.cli.role_up import UpOptions, run_up
 
-    run_up(UpOptions(data, socket, nats_port, http, name, realm, timeout, checkpoint_every))
+    run_up(
+        UpOptions(data, socket, nats_port, http, name, realm, timeout, checkpoint_every, cluster)
+    )
     return 0

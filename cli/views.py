@@ -110,6 +110,17 @@ RESERVATION_COLUMNS = (
     Column("IPS", _joined_of("ips")),
 )
 
+APPLICATION_COLUMNS = (
+    Column("NAMESPACE", attrgetter("namespace")),
+    Column("KIND", attrgetter("kind")),
+    Column("NAME", attrgetter("name")),
+    Column("REPLICAS", attrgetter("replicas")),
+    Column("POOLS", _joined_of("pools")),
+    Column("API-VERSION", attrgetter("api_version"), wide=True),
+    Column("START", attrgetter("start"), wide=True),
+    Column("UID", attrgetter("uid"), wide=True),
+)
+
 HOLDER_COLUMNS = (
     Column("ADDRESSES", _addresses),
     Column("POD", _pod),

@@ -7,9 +7,14 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.refusals import Refusal
-from ipledger.events.facts import Application
 from ipledger.events.types import CheckpointSigned
-from ipledger.projections.rows import AllocationRow, PoolRow, ReservationRow, SubnetRow
+from ipledger.projections.rows import (
+    AllocationRow,
+    ApplicationRow,
+    PoolRow,
+    ReservationRow,
+    SubnetRow,
+)
 
 
 class Answer(msgspec.Struct, frozen=True, rename="camel", tag_field="type"):
@@ -38,7 +43,8 @@ class Retained(Answer, frozen=True):
 
 
 class Applied(Answer, frozen=True):
-    """The resource is as asked. `outcome` is created, configured, unchanged or deleted."""
+    """The resource is as asked. `outcome` is a word of these: created, configured,
+    unchanged, deleted, or terminating for a pool that goes with its last address."""
 
     position: str
     outcome: str
@@ -83,8 +89,8 @@ class Page(Answer, frozen=True):
     pools: tuple[PoolRow, ...] = ()
     subnets: tuple[SubnetRow, ...] = ()
     reservations: tuple[ReservationRow, ...] = ()
-    applications: tuple[Application, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
+    applications: tuple[ApplicationRow, ...] = ()
     last: bool = True
 
 

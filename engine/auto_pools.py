@@ -131,7 +131,7 @@ def shrunk(pool: Pool, wanted: int, leaving: Leaving, auto: AutoPool) -> PoolSpe
 
 
 def ended(state: State, name: str, leaving: Leaving = STAYING) -> tuple[AnyEvent, ...]:
-    """The end of an auto pool: now if it is empty, else when its last address is released."""
+    """The end of a pool: now if it is empty, else when its last address is released."""
     pool = state.pools[name]
     if len(pool.taken) == len(leaving.get(name, ())):
         return (PoolDeleted(name=name),)

@@ -50,10 +50,8 @@ from ipledger.engine.commands import (
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names
 from ipledger.events.bus import Bus, Subscription
-from ipledger.events.facts import Application
 from ipledger.events.position import START, Position
 from ipledger.events.types import CheckpointSigned
-from ipledger.projections.applications import key_of
 
 # A request that an engine took with it when it died is sent again after the first of these; one
 # that is only late is harmed by that as little as by any other repetition.
@@ -126,9 +124,10 @@ class EngineClient:
         """Create or change what a manifest describes."""
         return await self._admin(_APPLY_VERBS[type(command)], command, Applied)
 
-    async def delete_pool(self, name: str) -> Applied:
-        """Delete a pool."""
-        return await self._admin("delete-pool", DeletePool(name=name), Applied)
+    async def delete_pool(self, name: str, *, when_empty: bool = False) -> Applied:
+        """Delete a pool, which with `when_empty` may still be in use."""
+        command = DeletePool(name=name, when_empty=when_empty)
+        return await self._admin("delete-pool", command, Applied)
 
     async def delete_subnet(self, name: str) -> Applied:
         """Delete a subnet."""
@@ -182,19 +181,16 @@ class EngineClient:
         """The reservations, or the one named."""
         return await self._query("reservations", queries.Reservations(name=name), Page)
 
-    async def applications(self) -> AsyncIterator[Application]:
-        """The applications that are known, page by page, each at a position of its own."""
-        after, last = None, False
-        while not last:
-            page = await self._query("applications", queries.Applications(after=after), Page)
-            for application in page.applications:
-                yield application
-                after = key_of(application)
-            last = page.last
-
-    async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
+    def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
         """The allocations asked for, part by part, all at one position."""
-        subject, payload = names.query(self.realm, "allocations"), self._encode_query(query)
+        return self._pages("allocations", query)
+
+    def applications(self, query: queries.Applications) -> AsyncIterator[Page]:
+        """The applications asked for, part by part, all at one position."""
+        return self._pages("applications", query)
+
+    async def _pages(self, verb: str, query: queries.Query) -> AsyncIterator[Page]:
+        subject, payload = names.query(self.realm, verb), self._encode_query(query)
         answers: Subscription | None = None
 
         async def attempt(timeout_s: float) -> AnyAnswer:

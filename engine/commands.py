@@ -173,9 +173,13 @@ class ApplyPool(Command, frozen=True, tag=True):
 
 
 class DeletePool(Command, frozen=True, tag=True):
-    """Delete a pool that holds no address."""
+    """Delete a pool that holds no address.
+
+    With `when_empty`, a pool in use gives out nothing any more, and goes with its last address.
+    """
 
     name: Name
+    when_empty: bool = False
 
 
 class ApplySubnet(Command, frozen=True, tag=True):

@@ -313,6 +313,8 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
     match command:
         case ApplyPool() | ApplySubnet() | ApplyReservation() | ApplyApplication():
             return Applied(position, OUTCOMES[type(event)])
+        case DeletePool() if not isinstance(event, PoolDeleted):
+            return Applied(position, "terminating")
         case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
         case Confirm():

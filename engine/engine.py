@@ -25,13 +25,13 @@ from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.replica import Replica
-from ipledger.engine.second_copy import SecondCopy, first_to_end
+from ipledger.engine.second_copy import SecondCopy
 from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.events.position import START, Position
-from ipledger.events.tasks import end
+from ipledger.events.tasks import end, first_to_end
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)

@@ -1,23 +1,39 @@
-"""Whether an engine can be asked, over HTTP: for whatever restarts it or routes to it."""
+"""Whether a process can do its work, over HTTP: for whatever restarts it or routes to it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
+from typing import NamedTuple
 
 from aiohttp import web
 
 from ipledger.engine.engine import Engine, Role
 
 
-class HealthServer:
-    """Serves `GET /healthz` on loopback: 200 with the engine's role, else 503 with what is wrong.
+class Health(NamedTuple):
+    """How a process is: what it does, or what is wrong."""
 
-    `engine` may be set later. Port 0 picks a free one; `OSError` is raised where one is taken.
+    is_well: bool
+    text: str
+
+
+def engine_health(engine: Engine) -> Health:
+    """An engine's role, or what is wrong with it."""
+    if not engine.bus.is_connected:
+        return Health(False, "NATS is not connected")
+    return Health(engine.role in (Role.STANDBY, Role.LEADER), engine.role)
+
+
+class HealthServer:
+    """Serves `GET /healthz` on loopback: 200 if `health()` is well, else 503, with its text.
+
+    `health` may be set later. Port 0 picks a free one; `OSError` is raised where one is taken.
     """
 
     def __init__(self, port: int) -> None:
         self.port = port
-        self.engine: Engine | None = None
+        self.health: Callable[[], Health] = lambda: Health(False, "the log is not reached yet")
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
 
     async def __aenter__(self) -> HealthServer:
@@ -41,9 +57,5 @@ class HealthServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         if (request.method, request.path) != ("GET", "/healthz"):
             return web.Response(text="not found\n", status=404)
-        if self.engine is None:
-            return web.Response(text="the log is not reached yet\n", status=503)
-        if not self.engine.bus.is_connected:
-            return web.Response(text="NATS is not connected\n", status=503)
-        serves = self.engine.role in (Role.STANDBY, Role.LEADER)
-        return web.Response(text=f"{self.engine.role}\n", status=200 if serves else 503)
+        is_well, text = self.health()
+        return web.Response(text=f"{text}\n", status=200 if is_well else 503)

@@ -47,11 +47,13 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
 
 
 def delete_pool(state: State, command: DeletePool) -> tuple[AnyEvent, ...] | Refusal:
-    """Delete a pool that exists and holds nothing (invariant 3)."""
+    """Delete a pool that exists, now or with its last address (invariant 3)."""
     pool = state.pools.get(command.name)
     if pool is None:
         message = f"no pool {command.name!r}"
         return Refusal(Reason.POOL_UNKNOWN, message, "name", command.name)
+    if command.when_empty:
+        return ended(state, command.name)
     if pool.taken:
         message = f"pool {command.name!r} cannot be deleted: {len(pool.taken)} addresses in use"
         return Refusal(Reason.POOL_IN_USE, message, "name", command.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
 import msgspec
@@ -12,17 +12,19 @@ from ipledger.engine.commands import AnyChange
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
-from ipledger.events.facts import Application, ReservationSpec
+from ipledger.events.facts import ReservationSpec
 from ipledger.events.position import PositionText
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, common, members, parse_ranges, size
 from ipledger.projections.rows import (
+    ApplicationRow,
     PoolRow,
     ReservationRow,
     SubnetRow,
     allocation_row,
+    application_row,
     pool_row,
     reservation_row,
     subnet_row,
@@ -30,6 +32,9 @@ from ipledger.projections.rows import (
 from ipledger.projections.state import State
 
 PAGE_ROWS = 500
+
+Found: TypeAlias = list[Allocation] | list[ApplicationRow]
+"""What is answered part by part: there may be more than a message takes."""
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
@@ -57,9 +62,10 @@ class Reservations(Query, frozen=True):
 
 
 class Applications(Query, frozen=True):
-    """A page of the applications that are known, by their keys, behind that of `after`."""
+    """The applications by kind, namespace and name; every field given must match."""
 
-    after: ApplicationKey | None = None
+    namespace: str = ""
+    name: str = ""
 
 
 class Check(Query, frozen=True):
@@ -130,11 +136,16 @@ def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...
     return tuple(rows)
 
 
-def applications(state: State, query: Applications) -> tuple[tuple[Application, ...], bool]:
-    """A page of applications, and whether it is the last."""
-    keys = sorted(key for key in state.applications if query.after is None or key > query.after)
-    page = tuple(state.applications[key] for key in keys[:PAGE_ROWS])
-    return page, len(keys) <= PAGE_ROWS
+def applications(state: State, query: Applications) -> list[ApplicationRow]:
+    """The applications asked for, with their auto pools that give out addresses."""
+    pools: dict[ApplicationKey, list[str]] = {}
+    for auto, name in state.directory.auto.items():
+        pools.setdefault(auto.application, []).append(name)
+    return [
+        application_row(state.applications[key], sorted(pools.get(key, ())))
+        for key in sorted(state.applications, key=lambda key: (*key[1:], key.group))
+        if query.namespace in ("", key.namespace) and query.name in ("", key.name)
+    ]
 
 
 def _parts(
@@ -193,8 +204,13 @@ def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:
     )
 
 
-def pages(position: str, found: Sequence[Allocation]) -> Iterator[Page]:
-    """Rows of allocations in parts that fit a message; at least one part."""
+def pages(position: str, found: Found) -> Iterator[Page]:
+    """Rows in parts that fit a message; at least one part."""
     for start in range(0, max(len(found), 1), PAGE_ROWS):
-        rows = tuple(allocation_row(a) for a in found[start : start + PAGE_ROWS])
-        yield Page(position, allocations=rows, last=start + PAGE_ROWS >= len(found))
+        part, last = found[start : start + PAGE_ROWS], start + PAGE_ROWS >= len(found)
+        yield Page(
+            position,
+            allocations=tuple([allocation_row(a) for a in part if isinstance(a, Allocation)]),
+            applications=tuple([a for a in part if isinstance(a, ApplicationRow)]),
+            last=last,
+        )

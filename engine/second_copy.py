@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
 import aiosqlite
@@ -21,7 +20,7 @@ from ipledger.events.commit import digest
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import BrokenLogError, Entry, Log, NoLogError, ReadableLog
-from ipledger.events.tasks import end
+from ipledger.events.tasks import first_to_end
 
 _log = logging.getLogger(__name__)
 
@@ -117,14 +116,3 @@ async def open_stream(nc: NatsClient, ledger: Ledger, replicas: int) -> JetStrea
         return await JetStreamLog.create(nc, ledger.realm, replicas)
     await SecondCopy(ledger).check(JetStreamLog.of(nc, ledger.realm))
     return await JetStreamLog.create(nc, ledger.realm, replicas)
-
-
-async def first_to_end(*coroutines: Coroutine[object, object, None]) -> None:
-    """Run side by side until the first one ends; stop the others, and end as it did."""
-    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
-    try:
-        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        await end(*tasks)
-    for task in ended:
-        task.result()

@@ -49,7 +49,6 @@ from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import from_message
 from ipledger.events.tasks import end
-from ipledger.projections.allocations import Allocation
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -77,8 +76,8 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
     "subnets": Decoder(queries.Subnets).decode,
     "reservations": Decoder(queries.Reservations).decode,
-    "applications": Decoder(queries.Applications).decode,
     "check": Decoder(queries.Check).decode,
+    "applications": Decoder(queries.Applications).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
     "status": Decoder(queries.AskStatus).decode,
     "checkpoint": Decoder(queries.AskCheckpoint).decode,
@@ -156,7 +155,7 @@ class EngineService:
         if query is None:
             return
         at_least = from_message(query.at_least)
-        if isinstance(query, queries.AllocationsWhere):
+        if isinstance(query, queries.AllocationsWhere | queries.Applications):
             reply = partial(self._reply_found, message.reply)
             looking = self.engine.look(partial(_find, query), at_least, reply)
         else:
@@ -189,9 +188,6 @@ class EngineService:
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
                 return Page(position, reservations=queries.reservations(state, query))
-            case queries.Applications():
-                rows, last = queries.applications(state, query)
-                return Page(position, applications=rows, last=last)
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case queries.AskCheckpoint():
@@ -218,7 +214,7 @@ class EngineService:
             _log.warning("an answer could not be sent: %r", error)
 
     async def _reply_found(
-        self, inbox: str, found: tuple[str, list[Allocation] | Refusal] | TryAgain
+        self, inbox: str, found: tuple[str, queries.Found | Refusal] | TryAgain
     ) -> None:
         if isinstance(found, TryAgain):
             return await self._reply(inbox, found)
@@ -229,7 +225,7 @@ class EngineService:
             return await self._reply(inbox, next(queries.pages(position, rows)))
         return self._begin(self._send_pages(inbox, position, rows))
 
-    async def _send_pages(self, inbox: str, position: str, rows: list[Allocation]) -> None:
+    async def _send_pages(self, inbox: str, position: str, rows: queries.Found) -> None:
         for page in queries.pages(position, rows):
             await self._reply(inbox, page)
             await asyncio.sleep(0)  # commands go first
@@ -239,5 +235,9 @@ def _checkpoint(state: State) -> Checkpointed:
     return Checkpointed(str(state.position), state.checkpoint)
 
 
-def _find(query: queries.AllocationsWhere, state: State) -> tuple[str, list[Allocation] | Refusal]:
+def _find(
+    query: queries.AllocationsWhere | queries.Applications, state: State
+) -> tuple[str, queries.Found | Refusal]:
+    if isinstance(query, queries.Applications):
+        return str(state.position), queries.applications(state, query)
     return str(state.position), queries.allocations(state, query)

@@ -1,8 +1,9 @@
-"""Ending tasks for certain."""
+"""Ending tasks for certain, and running several until one ends."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 _AGAIN_S = 0.1
@@ -23,3 +24,14 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
     for task in tasks:
         if not task.cancelled():
             task.exception()  # looked at: it is no news any more
+
+
+async def first_to_end(*coroutines: Coroutine[object, object, None]) -> None:
+    """Run side by side until the first one ends; stop the others, and end as it did."""
+    tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
+    try:
+        ended, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        await end(*tasks)
+    for task in ended:
+        task.result()

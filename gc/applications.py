@@ -9,18 +9,25 @@ from itertools import groupby
 
 from ipledger.engine.client import EngineClient, RefusedError
 from ipledger.engine.commands import DeleteApplication
+from ipledger.engine.queries import Applications
 from ipledger.events.facts import Application
 from ipledger.gc import metrics
 from ipledger.gc.report import Report
 from ipledger.gc.settings import Settings
 from ipledger.gc.view import View
-from ipledger.projections.applications import key_of
+from ipledger.projections.applications import ApplicationKey, key_of
 from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
 
 _log = logging.getLogger(__name__)
 
 _LIST_TIMEOUT_S = 60.0
 _KUBERNETES_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+async def known_applications(engine: EngineClient) -> dict[ApplicationKey, Application]:
+    """The applications that the log knows."""
+    rows = [row async for page in engine.applications(Applications()) for row in page.applications]
+    return {key_of(row.fact()): row.fact() for row in rows}
 
 
 async def gone_applications(view: View, known: Iterable[Application]) -> list[Application]:

@@ -18,7 +18,11 @@ from ipledger.engine.client import EngineClient, EngineUnavailableError, Refused
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.clock import format_time
 from ipledger.gc import metrics
-from ipledger.gc.applications import delete_applications, gone_applications
+from ipledger.gc.applications import (
+    delete_applications,
+    gone_applications,
+    known_applications,
+)
 from ipledger.gc.case import SECOND
 from ipledger.gc.claims import Claim, claim_of
 from ipledger.gc.judge import Judgement, Verdict
@@ -27,7 +31,6 @@ from ipledger.gc.report import Outcome, Report
 from ipledger.gc.schedule import Schedule
 from ipledger.gc.settings import DEFAULT, Settings
 from ipledger.gc.view import View
-from ipledger.projections.applications import key_of
 from ipledger.projections.cluster.mirror import Change, Deleted, Synced
 from ipledger.projections.cluster.pods import Pod
 
@@ -85,7 +88,7 @@ class Collector:
         """The allocations are read first: who is in them had its pod before, and what a direct
         read says of that pod afterwards is newer."""
         report = Report()
-        known = {key_of(a): a async for a in self.engine.applications()}
+        known = await known_applications(self.engine)
         claims: list[Claim] = []
         async for page in self.engine.allocations(AllocationsWhere()):
             report.position = page.position

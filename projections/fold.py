@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from ipledger.events.chain import Head, check_prev, check_sequence
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import BrokenLogError, Entry
+from ipledger.events.types import AnyEvent
 from ipledger.projections.state import ContradictionError, State, evolve_all
 
 
 class Fold:
     """A state and the head of the chain it was folded from: sequence, hash, time.
 
-    `restored_events` of its events came with a snapshot.
+    `restored_events` of its events came with a snapshot. `before_event` is given each event with
+    the state before it, for who needs to know what an event is about.
     """
 
-    __slots__ = ("hash", "restored_events", "sequence", "state", "time")
+    __slots__ = ("before_event", "hash", "restored_events", "sequence", "state", "time")
 
     def __init__(self) -> None:
         self.state = State()
@@ -23,6 +27,7 @@ class Fold:
         self.hash = GENESIS
         self.time = 0
         self.restored_events = 0
+        self.before_event: Callable[[State, AnyEvent], None] | None = None
 
     @property
     def head(self) -> Head:
@@ -36,7 +41,7 @@ class Fold:
         """
         commit, time = self._check(entry, decoded)
         try:
-            evolve_all(self.state, commit.events, entry.sequence, time)
+            evolve_all(self.state, commit.events, entry.sequence, time, self.before_event)
         except ContradictionError as found:
             kind = type(commit.events[found.index]).__name__
             what = f"event {found.index} ({kind}) contradicts the state: {found.error!r}"

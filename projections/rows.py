@@ -9,6 +9,7 @@ import msgspec
 from ipledger.events.clock import format_time
 from ipledger.events.facts import (
     Address,
+    Application,
     AutoPool,
     Owner,
     ReservationSpec,
@@ -79,6 +80,33 @@ class ReservationRow(msgspec.Struct, frozen=True, rename="camel"):
     total: int
     allocated: int
     ips: tuple[str, ...]
+
+
+class ApplicationRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A workload that the log knows of, and the auto pools that are its own."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+    uid: str
+    replicas: int
+    start: int
+    annotations: dict[str, str]
+    pools: tuple[str, ...]
+
+    def fact(self) -> Application:
+        """The application as events have it."""
+        return Application(
+            self.api_version,
+            self.kind,
+            self.namespace,
+            self.name,
+            self.uid,
+            self.replicas,
+            self.start,
+            self.annotations,
+        )
 
 
 class AllocationRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -157,6 +185,21 @@ def subnet_row(spec: SubnetSpec, pools: Sequence[Pool]) -> SubnetRow:
 def reservation_row(spec: ReservationSpec, total: int, allocated: int) -> ReservationRow:
     """A reservation as a row."""
     return ReservationRow(spec.name, spec.ip_version, total, allocated, spec.ips)
+
+
+def application_row(application: Application, pools: Sequence[str]) -> ApplicationRow:
+    """An application as a row."""
+    return ApplicationRow(
+        application.api_version,
+        application.kind,
+        application.namespace,
+        application.name,
+        application.uid,
+        application.replicas,
+        application.start,
+        application.annotations,
+        tuple(pools),
+    )
 
 
 def allocation_row(allocation: Allocation) -> AllocationRow:

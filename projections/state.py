@@ -201,14 +201,24 @@ def evolve(state: State, event: AnyEvent, at: Moment) -> None:
     state.position = Position(at.sequence, at.index)
 
 
-def evolve_all(state: State, events: Sequence[AnyEvent], sequence: int, time: int) -> None:
+def evolve_all(
+    state: State,
+    events: Sequence[AnyEvent],
+    sequence: int,
+    time: int,
+    before: Callable[[State, AnyEvent], None] | None = None,
+) -> None:
     """Make the events of a commit true, one after another: `evolve`, at less cost.
+
+    `before` is given each event with the state before it.
 
     Raises `ContradictionError`; the state is then half changed.
     """
     index = 0
     try:
         for index, event in enumerate(events):
+            if before is not None:
+                before(state, event)
             _APPLY[type(event)](state, event, Moment(sequence, index, time))
     except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
         raise ContradictionError(index, error) from error

@@ -41,3 +41,8 @@ class StateReads:
         assert not isinstance(found, Refusal), "no address is asked for"
         for page in queries.pages(self._position, found):
             yield page
+
+    async def applications(self, query: queries.Applications) -> AsyncIterator[Page]:
+        """See `EngineClient.applications`."""
+        for page in queries.pages(self._position, queries.applications(self.state, query)):
+            yield page

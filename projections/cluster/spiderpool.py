@@ -22,6 +22,30 @@ class _Specified(Object, frozen=True):
         msgspec.structs.force_setattr(self, "spec", self.spec.copy())  # not the whole answer
 
 
+class Condition(Shape, frozen=True, omit_defaults=True):
+    """One thing that a controller says of an object. `status` is True, False or Unknown."""
+
+    type: str
+    status: str
+    reason: str = ""
+    message: str = ""
+    last_transition_time: str = ""
+    observed_generation: int = 0
+
+
+class _Conditions(Shape, frozen=True):
+    conditions: tuple[Condition, ...] = ()
+
+
+class Resource(_Specified, frozen=True):
+    """A pool, subnet or reservation without its status but for the conditions.
+
+    The rest of a status can be a megabyte, and a controller writes it and never reads it.
+    """
+
+    status: _Conditions = _Conditions()
+
+
 class PoolStatus(Shape, frozen=True):
     """`status` of a SpiderIPPool. `allocated_ips` is JSON: address to pod and its UID."""
 

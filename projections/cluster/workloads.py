@@ -144,12 +144,14 @@ class CronJob(Object, frozen=True):
 
 
 class Machine(Object, frozen=True):
-    """A virtual machine of KubeVirt, or its running instance."""
+    """A virtual machine of KubeVirt, or its running instance, which has no template."""
+
+    spec: MachineSpec = MachineSpec()
 
     @property
     def replicas(self) -> int:
         """How many pods it wants."""
-        return 1
+        return self.spec.replicas
 
 
 Workload: TypeAlias = Replicated | DaemonSet | Job | CronJob | Machine

@@ -139,11 +139,15 @@ class Runtime:
 
 @dataclass
 class Node(Operator, Runtime):
-    """One machine: data directory, socket, process. `shim` is the installed plugin."""
+    """One machine: data directory, socket, process. `shim` is the installed plugin.
+
+    With a kubeconfig, it belongs to a cluster.
+    """
 
     root: Path
     shim: Path
     name: str = "node-1"
+    kubeconfig: Path | None = None
     realm: str = field(default=REALM_DEFAULT, init=False)
     nats_url: str = field(default="", init=False)
     http_url: str = field(default="", init=False)
@@ -152,6 +156,8 @@ class Node(Operator, Runtime):
         self.socket = self.root / "agent.sock"
         command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
         command += ["--nats-port", "0", "--http", "0", "--node", self.name]
+        if self.kubeconfig is not None:
+            command += ["--kubeconfig", str(self.kubeconfig)]
         self.program = Program("up", command, self.root)
 
     @property

@@ -10,7 +10,7 @@ the last command. Commands are those of `support.text`, and:
 
 `@KEY` stands for the annotation `ipam.spidernet.io/KEY` wherever it is written. Expectations:
 
-    created | configured | unchanged | deleted
+    created | configured | unchanged | deleted | terminating
     refused REASON [field=F] [value=V] [says=PART-OF-MESSAGE]...
     addresses A/N [A/N]            what the ADD got, in this order
     gateways G [G]                 their gateways ('' for none)
@@ -131,7 +131,7 @@ class Player:
     async def then(self, text: str) -> None:
         """An expectation about the last answer, its events, or the state now."""
         word, *rest = shlex.split(text)
-        if word in ("created", "configured", "unchanged", "deleted"):
+        if word in ("created", "configured", "unchanged", "deleted", "terminating"):
             assert isinstance(self.answer, Applied)
             assert self.answer.outcome == word
         elif word in _LOOKS:

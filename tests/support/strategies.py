@@ -278,7 +278,7 @@ def commands() -> st.SearchStrategy[AnyCommand]:
         node=_nodes,
     )
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
-    deletes = st.builds(DeletePool, name=_names)
+    deletes = st.builds(DeletePool, name=_names, when_empty=st.booleans())
     resources = (reservations(), applications(), subnets())
     return st.one_of(dels, dels, frees, gcs, imports(), pools, pools, deletes, *resources)
 

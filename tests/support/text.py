@@ -94,8 +94,8 @@ def selector(text: str | None) -> Selector | None:
 def command(text: str) -> AnyCommand:
     """A command, by its first word.
 
-    `pool … [reclaim=true]`, `delete NAME`, `subnet …`, `unsubnet NAME`, `reserve NAME A-B…`,
-    `unreserve NAME`,
+    `pool … [reclaim=true]`, `delete NAME [when-empty]`, `subnet …`, `unsubnet NAME`,
+    `reserve NAME A-B…`, `unreserve NAME`,
     `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `GC NETWORK …`, `import POD …`,
     `release ID [uid=…] [sandbox=…] [reason=gc] [evidence=…]`.
     """
@@ -252,8 +252,8 @@ def _release(allocation: str, *words: str) -> ReleaseAllocation:
     return ReleaseAllocation(allocation=allocation, **given)
 
 
-def _delete_pool(name: str) -> DeletePool:
-    return DeletePool(name=name)
+def _delete_pool(name: str, *words: str) -> DeletePool:
+    return DeletePool(name=name, when_empty=words == ("when-empty",))
 
 
 def _unreserve(name: str) -> DeleteReservation:

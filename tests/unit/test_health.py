@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import aiohttp
 from support.realm import realm
 
-from ipledger.engine.health import HealthServer
+from ipledger.engine.health import HealthServer, engine_health
 
 
 async def asked(server: HealthServer, path: str = "/healthz") -> tuple[int, str]:
@@ -18,9 +20,9 @@ async def asked(server: HealthServer, path: str = "/healthz") -> tuple[int, str]
 
 async def test_an_engine_that_serves_says_in_which_role() -> None:
     async with realm() as r, HealthServer(0) as server:
-        server.engine = (await r.leader("a")).engine
+        server.health = partial(engine_health, (await r.leader("a")).engine)
         assert await asked(server) == (200, "leader")
-        server.engine = (await r.standby("b")).engine
+        server.health = partial(engine_health, (await r.standby("b")).engine)
         assert await asked(server) == (200, "standby")
 
 
@@ -28,7 +30,7 @@ async def test_what_cannot_serve_says_why() -> None:
     async with realm() as r, HealthServer(0) as server:
         assert await asked(server) == (503, "the log is not reached yet")
         member = await r.leader("a")
-        server.engine = member.engine
+        server.health = partial(engine_health, member.engine)
         member.bus.is_connected = False
         assert await asked(server) == (503, "NATS is not connected")
         member.bus.is_connected = True

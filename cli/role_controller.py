@@ -1,0 +1,89 @@
+"""The controller as a role: it works once NATS, the log and the API server are there."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from nats.aio.client import Client as NatsClient
+
+from ipledger.cli.cluster import Cluster
+from ipledger.cli.connection import Server
+from ipledger.cli.output import note
+from ipledger.cli.role_engine import snapshots
+from ipledger.cli.roles import connected, either, serve
+from ipledger.engine.client import EngineClient
+from ipledger.engine.health import Health, HealthServer
+from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.tasks import end
+from ipledger.kube.controller import Controller
+from ipledger.projections.cluster.live.connect import connected as connected_api
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerOptions:
+    """What a controller was told."""
+
+    server: Server
+    cluster: Cluster
+    http_port: int
+    timeout_s: float
+
+
+def run_controller(options: ControllerOptions) -> None:
+    """Run one controller until a signal. Raises `CliError`."""
+    serve(lambda stop: _controller(options, stop))
+
+
+async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
+    async with (
+        connected(options.server, "controller", stop) as nc,
+        HealthServer(options.http_port) as health,
+        running_controller(options, nc, stop) as controller,
+    ):
+        health.health = lambda: _health(nc, controller)
+        if await either(controller.ready.wait(), stop):
+            note(
+                f"ready controller nats={options.server.shown} http=http://127.0.0.1:{health.port}"
+            )
+            await stop.wait()
+
+
+@contextlib.asynccontextmanager
+async def running_controller(
+    options: ControllerOptions, nc: NatsClient, stop: asyncio.Event
+) -> AsyncGenerator[Controller]:
+    """A controller that works. `stop` is set when it ends by itself, and why is raised."""
+    realm = options.server.realm
+    async with connected_api(options.cluster.kubeconfig) as api:
+        controller = Controller(
+            api,
+            EngineClient(nc, realm, options.timeout_s),
+            JetStreamLog.of(nc, realm),
+            snapshots(nc, realm),
+            _now,
+            random.random,
+        )
+        task = asyncio.create_task(controller.run())
+        task.add_done_callback(lambda _: stop.set())
+        try:
+            yield controller
+        finally:
+            ended = task.done()
+            await end(task)
+            if ended:
+                task.result()
+
+
+def _health(nc: NatsClient, controller: Controller) -> Health:
+    if not nc.is_connected:
+        return Health(False, "NATS is not connected")
+    return Health(not controller.waits_for, controller.waits_for or "ok")
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,342 @@
+"""The controller between an API server double and a real engine on a real nats-server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+from nats.aio.client import Client as NatsClient
+from support.kube import (
+    FINALIZER,
+    POOLS,
+    RESERVATIONS,
+    SUBNETS,
+    Kube,
+    condition,
+    holders,
+    kube,
+    make,
+    seen,
+    warnings,
+    workload,
+)
+
+from ipledger.engine.commands import Allocate, ApplyApplication, ApplyPool, Release
+from ipledger.engine.queries import Applications
+from ipledger.events.facts import Application, Owner, Pod, PoolSpec
+from ipledger.projections.rows import ApplicationRow, PoolRow
+
+BLUE: dict[str, Any] = {"subnet": "10.1.0.0/24", "ips": ["10.1.0.1-10.1.0.9"]}
+WANTS_BLUE = '{"ipv4":["blue"]}'
+
+
+@pytest_asyncio.fixture
+async def cluster(nc: NatsClient, realm: str, tmp_path: Path) -> AsyncIterator[Kube]:
+    async with kube(nc, realm, tmp_path) as cluster:
+        yield cluster
+
+
+async def pool(cluster: Kube, name: str) -> PoolRow | None:
+    return next(iter((await cluster.client.pools(name)).pools), None)
+
+
+async def applications(cluster: Kube) -> list[ApplicationRow]:
+    pages = cluster.client.applications(Applications())
+    return [row async for page in pages for row in page.applications]
+
+
+async def add(cluster: Kube, name: str, *pools: str, **rest: Any) -> list[str]:
+    """An ADD of a pod in shop; its addresses."""
+    answer = await cluster.client.allocate(
+        Allocate(
+            pod=Pod("shop", name, f"uid-of-{name}"),
+            sandbox=f"{name}-sandbox",
+            interface="eth0",
+            node="n1",
+            default_ipv4_pools=pools,
+            **rest,
+        )
+    )
+    return [address.ip for address in answer.allocation.addresses]
+
+
+async def delete(cluster: Kube, name: str) -> None:
+    await cluster.client.release(
+        Release(sandbox=f"{name}-sandbox", interface="eth0", node="n1", fence=False)
+    )
+
+
+def accepted(cluster: Kube, name: str) -> dict[str, Any] | None:
+    """What a pool's object says of whether it was accepted."""
+    return condition(seen(cluster.server, POOLS, name), "Accepted")
+
+
+# Pools, subnets and reservations.
+
+
+async def test_an_object_becomes_a_pool_and_its_status_tells_of_it(cluster: Kube) -> None:
+    server = cluster.server
+    make(server, POOLS, "blue", **BLUE)
+    async with cluster.controlled():
+        await cluster.until(lambda: accepted(cluster, "blue"))
+        found = seen(server, POOLS, "blue")
+        assert found is not None
+        assert found["metadata"]["finalizers"] == [FINALIZER]
+        told = condition(found, "Accepted")
+        assert told is not None
+        assert told.pop("lastTransitionTime").endswith("Z")
+        assert told == {
+            "type": "Accepted",
+            "status": "True",
+            "reason": "Applied",
+            "message": "the log has it",
+            "observedGeneration": 1,
+        }
+        assert found["status"]["totalIPCount"] == 9
+
+        await add(cluster, "web", "blue")
+        await cluster.until(lambda: holders(seen(server, POOLS, "blue")))
+        found = seen(server, POOLS, "blue")
+        assert found is not None
+        assert found["status"]["allocatedIPCount"] == 1
+        held = {"10.1.0.1": {"pod": "shop/web", "podUid": "uid-of-web"}}
+        assert json.loads(found["status"]["allocatedIPs"]) == held
+
+        await delete(cluster, "web")
+        await cluster.until(lambda: not holders(seen(server, POOLS, "blue")))
+
+
+async def test_a_change_of_an_object_changes_the_pool(cluster: Kube) -> None:
+    async with cluster.controlled():
+        make(cluster.server, POOLS, "blue", **BLUE)
+        await cluster.until_engine(lambda: pool(cluster, "blue"))
+        cluster.server.change(POOLS, "blue", spec={"disable": True})
+
+        async def disabled() -> bool:
+            row = await pool(cluster, "blue")
+            return row is not None and row.disable
+
+        await cluster.until_engine(disabled)
+
+
+async def test_what_the_engine_refuses_is_told_in_condition_and_event_once(cluster: Kube) -> None:
+    server = cluster.server
+    make(server, POOLS, "wrong", subnet="10.1.0.0/24", ips=["10.2.0.1"])
+    make(server, POOLS, "unread", subnet="10.1.0.0/24", ips=[7])
+    async with cluster.controlled():
+        for name, part in (("wrong", "10.2.0.1"), ("unread", "spec.ips[0]: 7 is wrong")):
+            found = await cluster.until(partial(accepted, cluster, name))
+            assert found["status"] == "False"
+            assert part in found["message"]
+        told = {name: (reason, text) for name, reason, text in warnings(server)}
+        assert told["wrong"][0] == "InvalidField"
+        assert "spec.ips" in told["wrong"][1]
+        assert told["unread"][0] == "InvalidField"
+    async with cluster.controlled():
+        make(server, POOLS, "later", **BLUE)
+        await cluster.until(lambda: condition(seen(server, POOLS, "later"), "Accepted"))
+        assert len(warnings(server)) == 2
+        server.change(POOLS, "wrong", spec={"ips": ["10.1.0.77"]})
+        await cluster.until(
+            lambda: (condition(seen(server, POOLS, "wrong"), "Accepted") or {})["status"] == "True"
+        )
+
+
+async def test_a_deleted_pool_in_use_terminates_and_goes_with_its_last_address(
+    cluster: Kube,
+) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        make(server, POOLS, "blue", **BLUE)
+        await cluster.until_engine(lambda: pool(cluster, "blue"))
+        await add(cluster, "web", "blue")
+        await cluster.until(lambda: holders(seen(server, POOLS, "blue")))
+
+        server.delete(POOLS, "blue")
+        found = await cluster.until(lambda: condition(seen(server, POOLS, "blue"), "Terminating"))
+        assert found["message"] == "1 addresses in use; it goes with the last one"
+        row = await pool(cluster, "blue")
+        assert row is not None
+        assert row.terminating
+
+        await delete(cluster, "web")
+        await cluster.until(lambda: seen(server, POOLS, "blue") is None)
+        assert await pool(cluster, "blue") is None
+
+
+async def test_a_subnet_stays_until_its_pools_are_gone(cluster: Kube) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        make(server, SUBNETS, "blue", **BLUE)
+        await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Accepted"))
+        make(server, POOLS, "part", subnet="10.1.0.0/24", ips=["10.1.0.2"])
+
+        def shares() -> Any:
+            status = (seen(server, SUBNETS, "blue") or {}).get("status", {})
+            return json.loads(status.get("controlledIPPools", "{}"))
+
+        assert await cluster.until(shares) == {"part": {"ips": ["10.1.0.2"]}}
+        server.delete(SUBNETS, "blue")
+        found = await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Terminating"))
+        assert "it has pools part" in found["message"]
+        server.delete(POOLS, "part")
+        await cluster.until(lambda: seen(server, SUBNETS, "blue") is None)
+
+
+async def test_a_reservation_comes_and_goes(cluster: Kube) -> None:
+    server = cluster.server
+
+    async def reserved() -> int:
+        return len((await cluster.client.reservations()).reservations)
+
+    async with cluster.controlled():
+        make(server, RESERVATIONS, "printers", ips=["10.1.0.1-10.1.0.3"])
+        await cluster.until_engine(reserved)
+        server.delete(RESERVATIONS, "printers")
+        await cluster.until(lambda: seen(server, RESERVATIONS, "printers") is None)
+        assert await reserved() == 0
+
+
+async def test_what_was_deleted_while_no_controller_ran_is_deleted_by_the_next(
+    cluster: Kube,
+) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        make(server, POOLS, "blue", **BLUE)
+        await cluster.until_engine(lambda: pool(cluster, "blue"))
+    server.delete(POOLS, "blue")
+    async with cluster.controlled():
+        await cluster.until(lambda: seen(server, POOLS, "blue") is None)
+        assert await pool(cluster, "blue") is None
+
+
+async def test_a_pool_of_the_log_alone_is_left(cluster: Kube) -> None:
+    by_hand = PoolSpec("by-hand", 0, "10.2.0.0/24", ips=("10.2.0.1",))
+    await cluster.client.apply(ApplyPool(pool=by_hand))
+    async with cluster.controlled():
+        make(cluster.server, POOLS, "blue", **BLUE)
+        await cluster.until(lambda: condition(seen(cluster.server, POOLS, "blue"), "Accepted"))
+    assert await pool(cluster, "by-hand") is not None
+    assert seen(cluster.server, POOLS, "by-hand") is None
+
+
+async def test_a_pool_that_was_changed_in_the_log_is_as_its_object_says_again(
+    cluster: Kube,
+) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        make(server, POOLS, "blue", **BLUE)
+        await cluster.until(lambda: accepted(cluster, "blue"))
+        other = PoolSpec("blue", 0, "10.1.0.0/24", ips=("10.1.0.1-10.1.0.9",), disable=True)
+        await cluster.client.apply(ApplyPool(pool=other))
+
+        async def enabled() -> bool:
+            row = await pool(cluster, "blue")
+            return row is not None and not row.disable
+
+        await cluster.until_engine(enabled)
+        assert ("blue", "ChangedInLog") in [told[:2] for told in warnings(server)]
+
+
+async def test_two_controllers_agree(cluster: Kube) -> None:
+    server = cluster.server
+    async with cluster.controlled(), cluster.controlled():
+        make(server, POOLS, "blue", **BLUE)
+        await cluster.until_engine(lambda: pool(cluster, "blue"))
+        await add(cluster, "web", "blue")
+        await cluster.until(lambda: holders(seen(server, POOLS, "blue")))
+        server.delete(POOLS, "blue")
+        await delete(cluster, "web")
+        await cluster.until(lambda: seen(server, POOLS, "blue") is None)
+    assert await pool(cluster, "blue") is None
+
+
+# Workloads.
+
+
+async def test_a_stateful_set_is_known_while_it_is_there(cluster: Kube) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        uid = workload(server, "statefulsets", "cart", 2)
+        [row] = await cluster.until_engine(lambda: applications(cluster))
+        assert (row.kind, row.namespace, row.name, row.uid) == ("StatefulSet", "shop", "cart", uid)
+        server.change("statefulsets", "cart", "shop", spec={"replicas": 5})
+
+        async def replicas() -> bool:
+            return [row.replicas for row in await applications(cluster)] == [5]
+
+        await cluster.until_engine(replicas)
+    server.delete("statefulsets", "cart", "shop")
+    async with cluster.controlled():
+
+        async def none() -> bool:
+            return not await applications(cluster)
+
+        await cluster.until_engine(none)
+
+
+async def test_a_deployment_matters_when_it_asks_for_an_auto_pool_which_is_shown(
+    cluster: Kube,
+) -> None:
+    server = cluster.server
+    make(server, SUBNETS, "blue", **BLUE)
+    async with cluster.controlled():
+        await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Accepted"))
+        workload(server, "deployments", "plain", 2)
+        uid = workload(server, "deployments", "web", 2, subnet=WANTS_BLUE)
+        name = f"auto4-web-eth0-{uid.rpartition('-')[2][:5]}"
+        found = await cluster.until(lambda: seen(server, POOLS, name))
+        assert found["spec"]["ips"] == ["10.1.0.1-10.1.0.3"]
+        labels = found["metadata"]["labels"]
+        assert labels["ipam.spidernet.io/owner-application-name"] == "web"
+        assert labels["ipam.spidernet.io/owner-application-uid"] == uid
+        assert [row.name for row in await applications(cluster)] == ["web"]
+
+        server.change("deployments", "web", "shop", spec={"replicas": 4})
+        await cluster.until(
+            lambda: (seen(server, POOLS, name) or {})["spec"]["ips"] == ["10.1.0.1-10.1.0.5"]
+        )
+        # Its addresses are not changed by hand (I00018).
+        server.change(POOLS, name, spec={"ips": ["10.1.0.9"]})
+        await cluster.until(
+            lambda: (seen(server, POOLS, name) or {})["spec"]["ips"] == ["10.1.0.1-10.1.0.5"]
+        )
+        owner = Owner("apps/v1", "Deployment", "web", uid)
+        await add(
+            cluster,
+            "web-1",
+            owner=owner,
+            replicas=4,
+            annotations={"ipam.spidernet.io/subnet": WANTS_BLUE},
+        )
+        server.delete("deployments", "web", "shop")
+        await cluster.until(lambda: condition(seen(server, POOLS, name), "Terminating"))
+        await delete(cluster, "web-1")
+        await cluster.until(lambda: seen(server, POOLS, name) is None)
+    assert warnings(server) == []
+
+
+async def test_an_application_that_is_refused_is_told_of_it(cluster: Kube) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        workload(server, "deployments", "web", 2, subnet='{"ipv4":["absent"]}')
+        await cluster.until(lambda: warnings(server))
+    [(name, reason, message)] = warnings(server)
+    assert (name, reason) == ("web", "SubnetUnknown")
+    assert "'absent'" in message
+
+
+async def test_applications_that_came_by_hand_are_left(cluster: Kube) -> None:
+    by_hand = Application("apps/v1", "StatefulSet", "shop", "by-hand")
+    await cluster.client.apply(ApplyApplication(application=by_hand))
+    async with cluster.controlled():
+        workload(cluster.server, "statefulsets", "cart", 1)
+
+        async def both() -> bool:
+            return len(await applications(cluster)) == 2
+
+        await cluster.until_engine(both)

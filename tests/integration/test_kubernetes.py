@@ -1,0 +1,157 @@
+"""A node of a cluster: `ipledger up --kubeconfig` as a process, the shim, an API server double."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from support.apiserver import ApiServer
+from support.kube import (
+    POOLS,
+    SUBNETS,
+    ServerThread,
+    condition,
+    holders,
+    make,
+    seen,
+    server_thread,
+    warnings,
+    workload,
+)
+from support.node import IPLEDGER, Node, Outcome
+from support.program import Program, until
+
+T = TypeVar("T")
+WAIT_S = 30.0
+BLUE: dict[str, Any] = {"subnet": "10.68.0.0/24", "ips": ["10.68.0.1-10.68.0.9"], "default": True}
+SUBNET = "ipam.spidernet.io/subnet"
+
+
+@dataclass
+class Cluster:
+    """An API server, and its one node."""
+
+    api: ServerThread
+    node: Node
+
+    def until(self, check: Callable[[ApiServer], T | None]) -> T:
+        """What `check(server)` returns once it is true."""
+        return until(lambda: self.api.do(check), WAIT_S)
+
+    def pod(self, name: str, owner: Any = None, **annotations: str) -> str:
+        """Create a pod on the node, and return its UID."""
+
+        def create(server: ApiServer) -> str:
+            owners = [{**owner, "controller": True}] if owner else []
+            metadata = {"name": name, "ownerReferences": owners, "annotations": annotations}
+            body = {"metadata": metadata, "spec": {"nodeName": "node-1"}}
+            uid: str = server.create("v1", "pods", body, "shop")["metadata"]["uid"]
+            return uid
+
+        return self.api.do(create)
+
+    def remove(self, name: str) -> None:
+        """Delete a pod at once."""
+        self.api.do(lambda server: server.delete("pods", name, "shop"))
+
+    def call(self, command: str, pod: str, uid: str) -> Outcome:
+        """Call the plugin as a runtime does for a pod."""
+        names = f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod};K8S_POD_UID={uid}"
+        return self.node.cni(command, f"sandbox-{uid}", CNI_ARGS=f"IgnoreUnknown=1;{names}")
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, shim: Path) -> Iterator[Cluster]:
+    with server_thread() as api:
+        api.do(lambda server: server.create("v1", "nodes", {"metadata": {"name": "node-1"}}))
+        node = Node(tmp_path, shim, kubeconfig=api.server.kubeconfig(tmp_path))
+        node.start()
+        yield Cluster(api, node)
+        assert node.stop() == 0, node.log.read_text()
+
+
+def test_a_pool_from_its_manifest_to_the_end_of_its_last_pod(cluster: Cluster) -> None:
+    api = cluster.api
+    api.do(lambda server: make(server, POOLS, "blue", **BLUE))
+    cluster.until(lambda server: condition(seen(server, POOLS, "blue"), "Accepted"))
+    uid = cluster.pod("web")
+    assert cluster.call("ADD", "web", uid).addresses == ["10.68.0.1/24"]
+    cluster.until(lambda s: holders(seen(s, POOLS, "blue")) == {"10.68.0.1": "shop/web"})
+
+    api.do(lambda server: server.delete(POOLS, "blue"))
+    cluster.until(lambda server: condition(seen(server, POOLS, "blue"), "Terminating"))
+    assert cluster.node.pools()["blue"].terminating
+    late = cluster.pod("late")
+    assert "terminating" in cluster.call("ADD", "late", late).stdout
+
+    cluster.remove("web")
+    assert cluster.call("DEL", "web", uid) == Outcome(0, "")
+    cluster.until(lambda server: seen(server, POOLS, "blue") is None)
+    assert cluster.node.pools() == {}
+
+
+def test_a_stateful_set_of_the_cluster_keeps_its_addresses_until_it_shrinks(
+    cluster: Cluster,
+) -> None:
+    api = cluster.api
+    api.do(lambda server: make(server, POOLS, "blue", **BLUE))
+    cluster.until(lambda server: condition(seen(server, POOLS, "blue"), "Accepted"))
+    owner_uid = api.do(lambda server: workload(server, "statefulsets", "cart", 2))
+    owner = {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart", "uid": owner_uid}
+    until(lambda: "cart" in cluster.node.ipledger("get", "applications").stdout, WAIT_S)
+    first: dict[str, list[str]] = {}
+    for name in ("cart-0", "cart-1"):
+        uid = cluster.pod(name, owner)
+        first[name] = cluster.call("ADD", name, uid).addresses
+        cluster.remove(name)
+        assert cluster.call("DEL", name, uid) == Outcome(0, "")
+    assert cluster.node.pools()["blue"].held == 2
+    again = cluster.pod("cart-1", owner)
+    assert cluster.call("ADD", "cart-1", again).addresses == first["cart-1"]
+    cluster.remove("cart-1")
+    cluster.call("DEL", "cart-1", again)
+
+    api.do(lambda server: server.change("statefulsets", "cart", "shop", spec={"replicas": 1}))
+    until(lambda: cluster.node.pools()["blue"].held == 1, WAIT_S)
+    cluster.until(lambda s: list(holders(seen(s, POOLS, "blue"))) == ["10.68.0.1"])
+
+
+def test_a_deployment_has_an_auto_pool_that_is_seen_and_goes_with_it(cluster: Cluster) -> None:
+    api = cluster.api
+    api.do(
+        lambda server: make(
+            server, SUBNETS, "green", subnet="10.69.0.0/24", ips=["10.69.0.1-10.69.0.50"]
+        )
+    )
+    cluster.until(lambda server: condition(seen(server, SUBNETS, "green"), "Accepted"))
+    asks = '{"ipv4":["green"]}'
+    of = api.do(lambda server: workload(server, "deployments", "web", 3, subnet=asks))
+    name = f"auto4-web-eth0-{of.rpartition('-')[2][:5]}"
+    cluster.until(lambda server: seen(server, POOLS, name))
+    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": of}
+    uid = cluster.pod("web-1", owner, **{SUBNET: asks})
+    assert cluster.call("ADD", "web-1", uid).addresses == ["10.69.0.1/24"]
+    cluster.until(lambda s: holders(seen(s, POOLS, name)) == {"10.69.0.1": "shop/web-1"})
+
+    api.do(lambda server: server.delete("deployments", "web", "shop"))
+    cluster.remove("web-1")
+    assert cluster.call("DEL", "web-1", uid) == Outcome(0, "")
+    cluster.until(lambda server: seen(server, POOLS, name) is None)
+
+
+def test_the_controller_as_a_role_of_its_own(cluster: Cluster, tmp_path: Path) -> None:
+    """Beside the one of `up`: they do not fight."""
+    command = [IPLEDGER, "controller", "--nats", cluster.node.nats_url, "--http", "0"]
+    command += ["--kubeconfig", str(cluster.node.kubeconfig)]
+    program = Program("controller", command, tmp_path)
+    program.launch()
+    program.line(r"^ready controller nats=\S+ http=\S+$")
+    cluster.api.do(
+        lambda server: make(server, POOLS, "bad", subnet="10.1.0.0/24", ips=["10.2.0.1"])
+    )
+    cluster.until(lambda server: condition(seen(server, POOLS, "bad"), "Accepted"))
+    cluster.until(lambda server: warnings(server))
+    assert program.stop() == 0
