@@ -60,6 +60,12 @@ async def test_a_status_that_would_be_too_large_is_cut_and_says_so(
     assert list(shown) == [f"10.1.0.{number}" for number in range(1, len(shown) + 1)]
 
 
+async def test_a_count_is_what_int64_can_hold() -> None:
+    async with serving(Desk()) as d:
+        await d.ask(command("pool a fd00::/64 ips=fd00::-fd00::ffff:ffff:ffff:ffff"))
+        assert status.pool_status(d.fold.state, "a")["totalIPCount"] == 2**63 - 1
+
+
 async def test_each_event_touches_what_it_changes() -> None:
     async with serving(Desk()) as d:
         for text in (
