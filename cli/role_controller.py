@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
@@ -19,9 +20,14 @@ from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.client import EngineClient
 from ipledger.engine.health import Health, HealthServer
 from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.log import LogUnavailableError
 from ipledger.events.tasks import end
 from ipledger.kube.controller import Controller
 from ipledger.projections.cluster.live.connect import connected as connected_api
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +49,33 @@ async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
     async with (
         connected(options.server, "controller", stop) as nc,
         HealthServer(options.http_port) as health,
-        running_controller(options, nc, stop) as controller,
     ):
-        health.health = lambda: _health(nc, controller)
-        if await either(controller.ready.wait(), stop):
-            note(
-                f"ready controller nats={options.server.shown} http=http://127.0.0.1:{health.port}"
-            )
-            await stop.wait()
+        log = await _reach_log(nc, options.server.realm, stop)
+        if log is None:
+            return
+        async with running_controller(options, nc, log, stop) as controller:
+            health.health = lambda: _health(nc, controller)
+            if await either(controller.ready.wait(), stop):
+                url = f"http://127.0.0.1:{health.port}"
+                note(f"ready controller nats={options.server.shown} http={url}")
+                await stop.wait()
+
+
+async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> JetStreamLog | None:
+    """The realm's log once it is there and whole; None if `stop` came first."""
+    while not stop.is_set():
+        if nc.is_connected:
+            try:
+                return await JetStreamLog.open(nc, realm)
+            except LogUnavailableError as error:
+                _log.warning("trying again: %s", error)
+        await either(asyncio.sleep(_AGAIN_S), stop)
+    return None
 
 
 @contextlib.asynccontextmanager
 async def running_controller(
-    options: ControllerOptions, nc: NatsClient, stop: asyncio.Event
+    options: ControllerOptions, nc: NatsClient, log: JetStreamLog, stop: asyncio.Event
 ) -> AsyncGenerator[Controller]:
     """A controller that works. `stop` is set when it ends by itself, and why is raised."""
     realm = options.server.realm
@@ -63,7 +83,7 @@ async def running_controller(
         controller = Controller(
             api,
             EngineClient(nc, realm, options.timeout_s),
-            JetStreamLog.of(nc, realm),
+            log,
             snapshots(nc, realm),
             _now,
             random.random,

@@ -26,6 +26,7 @@ from ipledger.cli.role_engine import (
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
+from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.tasks import end
 
 _COMMAND_TIMEOUT_S = 10.0
@@ -112,7 +113,7 @@ async def _controller(
         yield
         return
     told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S)
-    async with running_controller(told, nc, stop):
+    async with running_controller(told, nc, JetStreamLog.of(nc, options.realm), stop):
         yield
 
 

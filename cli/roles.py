@@ -62,7 +62,8 @@ def serve(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], files: str
     try:
         uvloop.run(_until_signal(role))
     except BrokenLogError as error:
-        advice = f"see `ipledger verify --ledger {files}`, then `ipledger restore --from {files}`"
+        ledger, source = (f" --ledger {files}", files) if files else ("", "…/ledger.db")
+        advice = f"see `ipledger verify{ledger}`, then `ipledger restore --from {source}`"
         raise DifferenceError(f"{error}; {advice}") from error
     except _EXPECTED as error:
         raise CliError(str(error)) from error

@@ -12,7 +12,6 @@ from ipledger.engine.refusals import Reason
 from ipledger.engine.subnet_annotations import KEYS, SUBNET, SUBNETS
 from ipledger.events.facts import Application
 from ipledger.kube.log_view import LogView
-from ipledger.kube.resource_controller import REFUSED_AGAIN_S
 from ipledger.kube.writes import Writes
 from ipledger.projections.applications import ApplicationKey, application_key
 from ipledger.projections.cluster import kinds
@@ -73,6 +72,7 @@ class ApplicationController:
     log: LogView
     writes: Writes
     later: Callable[[Key, float], None]
+    refused_again_s: float
     _told: dict[Key, str] = field(default_factory=dict[Key, str], init=False)
     _refused: dict[Key, str] = field(default_factory=dict[Key, str], init=False)
 
@@ -101,7 +101,7 @@ class ApplicationController:
         try:
             applied = await self.client.apply(ApplyApplication(application=application))
         except RefusedError as error:
-            self.later(key, REFUSED_AGAIN_S)
+            self.later(key, self.refused_again_s)
             if self._refused.get(key) != str(error):
                 self._refused[key] = str(error)
                 _log.warning("%s %s: refused: %s", self.kind.name, key, error)

@@ -69,6 +69,7 @@ class Controller:
     snapshots: Snapshots | None
     clock: Callable[[], str]
     random: Callable[[], float]
+    refused_again_s: float = 60.0
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _view: LogView = field(init=False)
     _queue: WorkQueue[_Job] = field(init=False)
@@ -117,7 +118,8 @@ class Controller:
         def later(key: str, after_s: float) -> None:
             self._later(_Job(name, Key("", key)), after_s)
 
-        one = made(face, self.api, watch, self.client, self._view, self._writes, later)
+        again_s = self.refused_again_s
+        one = made(face, self.api, watch, self.client, self._view, self._writes, later, again_s)
         self._work[name] = lambda key: one.work(key.name)
         return one
 
@@ -128,7 +130,9 @@ class Controller:
         def later(key: Key, after_s: float) -> None:
             self._later(_Job(kind.name, key), after_s)
 
-        one = ApplicationController(kind, watch, self.client, self._view, self._writes, later)
+        one = ApplicationController(
+            kind, watch, self.client, self._view, self._writes, later, self.refused_again_s
+        )
         self._work[kind.name] = one.work
         await self._watch(watch, kind, one)
 

@@ -30,9 +30,7 @@ _log = logging.getLogger(__name__)
 STATUS_EVERY_S = 1.0
 """An object's status is written at most so often."""
 
-REFUSED_AGAIN_S = 60.0
-"""What was refused is asked for again after so long: the reason may be gone."""
-
+_MOMENT_S = 0.01
 _NAMES_MAX = 20
 
 
@@ -59,7 +57,8 @@ class _Written(NamedTuple):
 class ResourceController:
     """Carries one kind between the API server and the log.
 
-    `later(name, seconds)` has `work(name)` called again.
+    `later(name, seconds)` has `work(name)` called again. What was refused is asked for again after
+    `refused_again_s`: the reason may be gone.
     """
 
     face: Face
@@ -69,6 +68,7 @@ class ResourceController:
     log: LogView
     writes: Writes
     later: Callable[[str, float], None]
+    refused_again_s: float
     _asked: dict[str, _Asked] = field(default_factory=dict[str, _Asked], init=False)
     _written: dict[str, _Written] = field(default_factory=dict[str, _Written], init=False)
 
@@ -127,9 +127,12 @@ class ResourceController:
         command, refusal = self._read(found)
         if await self._is_due(found, command, refusal):
             await self._ask(found, command, refusal)
+        asked = self._asked[found.metadata.name]
+        if asked.refusal is not None:
+            due_s = asked.at + self.refused_again_s - asyncio.get_running_loop().time()
+            self.later(found.metadata.name, max(due_s, 0) + _MOMENT_S)
         await self.follow(found)
-        asked = self._asked.get(found.metadata.name)
-        await self._tell(found, status.accepted(asked.refusal if asked else None))
+        await self._tell(found, status.accepted(asked.refusal))
 
     def _read(self, found: Resource) -> tuple[AnyApply | None, Refusal | None]:
         try:
@@ -144,7 +147,7 @@ class ResourceController:
         if asked is None or (asked.uid, asked.command) != (found.uid, command):
             return True
         if asked.refusal is not None:
-            late = asyncio.get_running_loop().time() - asked.at >= REFUSED_AGAIN_S
+            late = asyncio.get_running_loop().time() - asked.at >= self.refused_again_s
             return late or (refusal is not None and refusal != asked.refusal)
         if command is None or asked.spec == self._spec(found):
             return False
@@ -175,10 +178,9 @@ class ResourceController:
         told = self._asked.get(name)
         now = asyncio.get_running_loop().time()
         self._asked[name] = _Asked(found.uid, command, self._spec(found), refusal, now)
-        if refusal is not None:
-            self.later(name, REFUSED_AGAIN_S)
-            if refusal != (told and told.refusal) and not _has_been_told(found, refusal):
-                await self.writes.tell(self.face.kind, found, refusal.reason, refusal.message)
+        is_news = refusal is not None and refusal != (told and told.refusal)
+        if refusal is not None and is_news and not _has_been_told(found, refusal):
+            await self.writes.tell(self.face.kind, found, refusal.reason, refusal.message)
 
     async def _apply(
         self, found: Resource, command: AnyApply, before: Spec | None
@@ -206,13 +208,16 @@ class ResourceController:
             return
         why = await self._why_not_gone(found.metadata.name)
         if why:
-            self.later(found.metadata.name, REFUSED_AGAIN_S)
+            self.later(found.metadata.name, self.refused_again_s)
             await self._tell(found, status.terminating(why))
         else:
             await self.writes.set_finalizer(self.face.kind, found, there=False)
 
     async def _why_not_gone(self, name: str) -> str:
         """Ask for the end of what an object stands for; '' once the log has it no more."""
+        why = self.why_waiting(name)
+        if why:
+            return why
         try:
             applied = await self.face.delete(self.client, name)
         except RefusedError as error:
@@ -224,7 +229,7 @@ class ResourceController:
         return self.why_waiting(name)
 
     def why_waiting(self, name: str) -> str:
-        """What the end of something waits for, '' if it is over."""
+        """What the end of something waits for that was asked for; '' if that is not known."""
         return ""
 
     # The status, as the log has it.

@@ -28,6 +28,9 @@ TERMINATING = "Terminating"
 CUT = "Cut"
 """The condition that is there while a map of the status has not all that it should have."""
 
+COUNT_MAX = (1 << 63) - 1
+"""The counts are int64 in the definitions; an IPv6 /64 has more addresses."""
+
 _encode = msgspec.json.encode
 
 
@@ -43,7 +46,7 @@ def pool_status(state: State, name: str) -> dict[str, Any]:
     entries = ((format_ip(version, a), _holder(taken[a])) for a in sorted(taken))
     text, left_out = _map(entries, len(pool.taken))
     return _cut("allocatedIPs", left_out) | {
-        "totalIPCount": pool.total,
+        "totalIPCount": _count(pool.total),
         "allocatedIPCount": len(pool.taken),
         "allocatedIPs": text,
     }
@@ -57,8 +60,8 @@ def subnet_status(state: State, name: str) -> dict[str, Any]:
     pools = pools_of(state, spec)
     text, left_out = _map(((pool.spec.name, _share(pool)) for pool in pools), len(pools))
     return _cut("controlledIPPools", left_out) | {
-        "totalIPCount": size(usable(spec)),
-        "allocatedIPCount": sum(pool.total for pool in pools),
+        "totalIPCount": _count(size(usable(spec))),
+        "allocatedIPCount": _count(sum(pool.total for pool in pools)),
         "controlledIPPools": text,
     }
 
@@ -105,6 +108,10 @@ def _since(condition: Condition, before: Condition | None, time: str) -> str:
     if before is not None and before.status == condition.status:
         return before.last_transition_time or time
     return time
+
+
+def _count(addresses: int) -> int:
+    return min(addresses, COUNT_MAX)
 
 
 def _holder(allocation: Allocation) -> dict[str, Any]:

@@ -15,6 +15,9 @@ from ipledger.events.types import (
     PoolDeleted,
     PoolTerminating,
     PoolUpdated,
+    ReservationCreated,
+    ReservationDeleted,
+    ReservationUpdated,
     SubnetCreated,
     SubnetDeleted,
     SubnetUpdated,
@@ -23,7 +26,7 @@ from ipledger.projections.state import State
 
 
 class Touched(NamedTuple):
-    """A pool or subnet, by its kind and name."""
+    """A pool, subnet or reservation, by its kind and name."""
 
     kind: str
     name: str
@@ -31,12 +34,13 @@ class Touched(NamedTuple):
 
 POOL = "SpiderIPPool"
 SUBNET = "SpiderSubnet"
+RESERVATION = "SpiderReservedIP"
 
 
 def touched(state: State, event: AnyEvent) -> Iterator[Touched]:
-    """What has another status behind an event than before it, which `state` is.
+    """What is another behind an event than before it, which `state` is.
 
-    A subnet's status tells of its pools. A reservation's status tells nothing of the log.
+    A subnet's status tells of its pools.
     """
     match event:
         case AddressesAllocated():
@@ -55,6 +59,10 @@ def touched(state: State, event: AnyEvent) -> Iterator[Touched]:
             yield Touched(SUBNET, event.subnet.name)
         case SubnetDeleted():
             yield Touched(SUBNET, event.name)
+        case ReservationCreated() | ReservationUpdated():
+            yield Touched(RESERVATION, event.reservation.name)
+        case ReservationDeleted():
+            yield Touched(RESERVATION, event.name)
         case _:
             pass
 

@@ -2,7 +2,8 @@
 
 A write of a list or of a specification names the version it was made from, so that somebody
 else's change is never overwritten; a status is the controller's own, and names the object's UID.
-A conflict is raised as the `ApiError` that it is (409): the watch brings what is there now.
+A conflict is raised as the `ApiError` that it is (409): the watch brings what is there now. An
+object that is gone is no error.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import msgspec
 
 from ipledger.kube.objects import FINALIZER
 from ipledger.projections.cluster.kinds import Kind
-from ipledger.projections.cluster.live.api import MERGE_PATCH, Api, ApiError
+from ipledger.projections.cluster.live.api import JSON, MERGE_PATCH, Api, ApiError
 from ipledger.projections.cluster.metadata import Object
 from ipledger.projections.cluster.spiderpool import Condition
 
@@ -48,7 +49,7 @@ class Writes:
         seen = {"uid": found.uid, "resourceVersion": found.metadata.resource_version}
         path = kind.path(found.metadata.namespace, found.metadata.name)
         patch = {**body, "metadata": {**metadata, **seen}}
-        await self._api.call("PATCH", path, patch, content_type=MERGE_PATCH)
+        await self._if_there("PATCH", path, patch, MERGE_PATCH)
 
     async def set_status(
         self,
@@ -57,15 +58,11 @@ class Writes:
         status: dict[str, Any],
         conditions: Iterable[Condition],
     ) -> None:
-        """Write the status of an object. One that is gone, or has no status, is let be."""
+        """Write the status of an object, if its definition has one."""
         path = kind.path(found.metadata.namespace, found.metadata.name, "status")
         told = msgspec.to_builtins(list(conditions))
         patch = {"metadata": {"uid": found.uid}, "status": {**status, "conditions": told}}
-        try:
-            await self._api.call("PATCH", path, patch, content_type=MERGE_PATCH)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        await self._if_there("PATCH", path, patch, MERGE_PATCH)
 
     async def create(self, kind: Kind[Any], body: dict[str, Any]) -> None:
         """Create an object. One that is there already is let be."""
@@ -79,8 +76,13 @@ class Writes:
     async def delete(self, kind: Kind[Any], found: Object) -> None:
         """Delete this very object, if it is still there."""
         path = kind.path(found.metadata.namespace, found.metadata.name)
+        await self._if_there("DELETE", path, {"preconditions": {"uid": found.uid}})
+
+    async def _if_there(
+        self, method: str, path: str, body: object, content_type: str = JSON
+    ) -> None:
         try:
-            await self._api.call("DELETE", path, {"preconditions": {"uid": found.uid}})
+            await self._api.call(method, path, body, content_type=content_type)
         except ApiError as error:
             if error.status != 404:
                 raise

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest_asyncio
 from nats.aio.client import Client as NatsClient
+from support.apiserver import Fault
+from support.apiserver.errors import StatusError
 from support.kube import (
     FINALIZER,
     POOLS,
@@ -24,10 +26,18 @@ from support.kube import (
     warnings,
     workload,
 )
+from support.permissions import documented_calls
 
-from ipledger.engine.commands import Allocate, ApplyApplication, ApplyPool, Release
+from ipledger.engine.commands import (
+    Allocate,
+    ApplyApplication,
+    ApplyPool,
+    ApplyReservation,
+    ApplySubnet,
+    Release,
+)
 from ipledger.engine.queries import Applications
-from ipledger.events.facts import Application, Owner, Pod, PoolSpec
+from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec, SubnetSpec
 from ipledger.projections.rows import ApplicationRow, PoolRow
 
 BLUE: dict[str, Any] = {"subnet": "10.1.0.0/24", "ips": ["10.1.0.1-10.1.0.9"]}
@@ -187,6 +197,35 @@ async def test_a_subnet_stays_until_its_pools_are_gone(cluster: Kube) -> None:
         await cluster.until(lambda: seen(server, SUBNETS, "blue") is None)
 
 
+async def test_what_a_pool_has_from_its_subnet_is_not_changed_by_the_next_controller(
+    cluster: Kube,
+) -> None:
+    server = cluster.server
+    make(server, SUBNETS, "blue", gateway="10.1.0.254", **BLUE)
+    async with cluster.controlled():
+        await cluster.until(partial(is_applied, cluster, SUBNETS, "blue"))
+        make(server, POOLS, "part", subnet="10.1.0.0/24", ips=["10.1.0.2"])
+        await cluster.until(lambda: accepted(cluster, "part"))
+        server.change(SUBNETS, "blue", spec={"gateway": "10.1.0.253"})
+
+        async def changed() -> bool:
+            [row] = (await cluster.client.subnets("blue")).subnets
+            return row.gateway == "10.1.0.253"
+
+        await cluster.until_engine(changed)
+    async with cluster.controlled():
+        server.change(POOLS, "part", spec={"disable": True})
+
+        async def disabled() -> bool:
+            row = await pool(cluster, "part")
+            return row is not None and row.disable
+
+        await cluster.until_engine(disabled)
+    row = await pool(cluster, "part")
+    assert row is not None
+    assert row.gateway == "10.1.0.254"
+
+
 async def test_a_reservation_comes_and_goes(cluster: Kube) -> None:
     server = cluster.server
 
@@ -340,3 +379,79 @@ async def test_applications_that_came_by_hand_are_left(cluster: Kube) -> None:
             return len(await applications(cluster)) == 2
 
         await cluster.until_engine(both)
+
+
+# Trouble.
+
+
+async def test_what_was_refused_is_accepted_once_the_reason_is_gone(cluster: Kube) -> None:
+    server = cluster.server
+    async with cluster.controlled():
+        make(server, POOLS, "blue", **BLUE)
+        await cluster.until(lambda: accepted(cluster, "blue"))
+        make(server, POOLS, "same", **BLUE)
+        assert (await cluster.until(lambda: accepted(cluster, "same")))["reason"] == "PoolOverlap"
+        server.delete(POOLS, "blue")
+        await cluster.until(lambda: (accepted(cluster, "same") or {})["status"] == "True")
+
+
+async def test_conflicts_and_errors_of_the_api_server_are_outlived(cluster: Kube) -> None:
+    server = cluster.server
+    conflict = StatusError("Conflict", "the object has been modified")
+    away = StatusError("ServiceUnavailable", "etcd is away")
+    server.faults += [
+        Fault("patch", POOLS, times=2, error=conflict),
+        Fault("patch", f"{POOLS}/status", times=2, error=away),
+        Fault("patch", f"{POOLS}/status", times=1, drop=True),
+    ]
+    async with cluster.controlled():
+        make(server, POOLS, "blue", **BLUE)
+        await cluster.until(lambda: accepted(cluster, "blue"))
+        server.drop_watches()
+        make(server, POOLS, "green", subnet="10.2.0.0/24", ips=["10.2.0.1"])
+        await cluster.until(lambda: accepted(cluster, "green"))
+    assert {name for name, _, _ in warnings(server)} == set()
+
+
+async def test_every_call_is_documented(cluster: Kube) -> None:
+    server = cluster.server
+    server.define("kubevirt.io/v1", "virtualmachines", "VirtualMachine")
+    async with cluster.controlled():
+        make(server, SUBNETS, "blue", **BLUE)
+        await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Accepted"))
+        make(server, RESERVATIONS, "printers", ips=["10.9.0.1"])
+        await cluster.until(partial(is_applied, cluster, RESERVATIONS, "printers"))
+        make(server, POOLS, "wrong", subnet="10.3.0.0/24", ips=["10.2.0.1"])
+        make(server, POOLS, "part", subnet="10.1.0.0/24", ips=["10.1.0.1"])
+        await cluster.until(lambda: accepted(cluster, "part"))
+        others = (
+            ApplyPool(pool=PoolSpec("part", 0, "10.1.0.0/24", ips=("10.1.0.1",), disable=True)),
+            ApplySubnet(subnet=SubnetSpec("blue", 0, "10.1.0.0/24", ips=("10.1.0.1-10.1.0.8",))),
+            ApplyReservation(reservation=ReservationSpec("printers", 0, ("10.9.0.2",))),
+        )
+        for other in others:
+            await cluster.client.apply(other)
+        await cluster.until(lambda: applied_again(cluster) == {"part", "blue", "printers"})
+        uid = workload(server, "deployments", "web", 2, subnet=WANTS_BLUE)
+        name = f"auto4-web-eth0-{uid.rpartition('-')[2][:5]}"
+        await cluster.until(lambda: seen(server, POOLS, name))
+        server.delete("deployments", "web", "shop")
+        await cluster.until(lambda: seen(server, POOLS, name) is None)
+        for plural, one in ((POOLS, "part"), (SUBNETS, "blue"), (RESERVATIONS, "printers")):
+            server.delete(plural, one)
+            await cluster.until(partial(is_gone, cluster, plural, one))
+        await server.until_watched(10)
+    page = Path(__file__).parents[2] / "docs/reference/kubernetes-controller.md"
+    assert {call.permission for call in server.calls} == documented_calls(page.read_text())
+
+
+def is_applied(cluster: Kube, plural: str, name: str) -> bool:
+    return condition(seen(cluster.server, plural, name), "Accepted") is not None
+
+
+def applied_again(cluster: Kube) -> set[str]:
+    return {name for name, reason, _ in warnings(cluster.server) if reason == "ChangedInLog"}
+
+
+def is_gone(cluster: Kube, plural: str, name: str) -> bool:
+    return seen(cluster.server, plural, name) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,3 +156,33 @@ def test_the_controller_as_a_role_of_its_own(cluster: Cluster, tmp_path: Path) -
     cluster.until(lambda server: condition(seen(server, POOLS, "bad"), "Accepted"))
     cluster.until(lambda server: warnings(server))
     assert program.stop() == 0
+
+
+def test_a_controller_without_nats_waits_and_stops_when_asked(tmp_path: Path) -> None:
+    with server_thread() as api:
+        command = [IPLEDGER, "controller", "--nats", "nats://127.0.0.1:1", "--http", "0"]
+        command += ["--kubeconfig", str(api.server.kubeconfig(tmp_path))]
+        program = Program("controller", command, tmp_path)
+        program.launch()
+        program.line("controller: NATS: ")
+        assert program.stop() == 0
+
+
+def test_a_kubeconfig_that_is_none_ends_with_one_error(tmp_path: Path) -> None:
+    config = tmp_path / "kubeconfig"
+    config.write_text("clusters: 7")
+    for arguments, what in (
+        (["controller", "--kubeconfig", str(tmp_path / "absent")], "is neither a file nor"),
+        (["up", "--data", str(tmp_path / "d"), "--kubeconfig", str(config)], "kubeconfig"),
+    ):
+        ports = ["--nats-port", "0", "--socket", str(tmp_path / "s")] if "up" in arguments else []
+        done = subprocess.run(
+            [IPLEDGER, *arguments, *ports, "--http", "0"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode in (1, 2)
+        assert "error: " in done.stderr
+        assert what in done.stderr.splitlines()[-1]

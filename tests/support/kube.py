@@ -97,7 +97,7 @@ class Kube:
         async with connected(self.kubeconfig) as api:
             client = EngineClient(self.nc, self.realm, 10.0)
             log = JetStreamLog.of(self.nc, self.realm)
-            controller = Controller(api, client, log, None, now, random.random)
+            controller = Controller(api, client, log, None, now, random.random, refused_again_s=0.2)
             task = asyncio.create_task(controller.run())
             try:
                 await asyncio.wait_for(controller.ready.wait(), _TIMEOUT_S)

@@ -14,6 +14,7 @@ import pytest_asyncio
 from multidict import CIMultiDict
 from support.apiserver import ApiServer, Fault
 from support.apiserver.errors import StatusError
+from support.permissions import documented_calls
 
 from ipledger.cni.cluster_view import ClusterView, cluster_view
 from ipledger.cni.errors import CniError, Code
@@ -549,19 +550,6 @@ async def test_a_view_is_made_from_a_kubeconfig_and_asks_only_what_is_documented
     page = Path(__file__).parents[2] / "docs/reference/kubernetes-agent.md"
     documented = documented_calls(page.read_text())
     assert {call.permission for call in server.calls} == documented
-
-
-def documented_calls(page: str) -> set[tuple[str, str, str]]:
-    """Group, resource and verb of each call in the table under "Permissions"."""
-    table = page.partition("## Permissions")[2]
-    found: set[tuple[str, str, str]] = set()
-    for line in table.splitlines():
-        cells = [cell.strip().strip("`") for cell in line.strip("|").split("|")]
-        if len(cells) == 4 and cells[1] not in ("resource", "---"):
-            group, resource, verbs, _ = cells
-            words = [verb.strip(" `") for verb in verbs.split(",")]
-            found |= {("" if group == "(core)" else group, resource, verb) for verb in words}
-    return found
 
 
 async def test_a_pod_is_over_when_it_is_gone_replaced_or_terminating(

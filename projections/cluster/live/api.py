@@ -18,7 +18,7 @@ from ipledger.projections.cluster.metadata import is_name
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-_JSON = "application/json"
+JSON = "application/json"
 
 _CALL_TIMEOUT_S = 60.0
 _CONNECT_TIMEOUT_S = 10.0
@@ -95,7 +95,7 @@ class Api:
         body: object = None,
         *,
         query: Query | None = None,
-        content_type: str = _JSON,
+        content_type: str = JSON,
         timeout_s: float = _CALL_TIMEOUT_S,
     ) -> bytes:
         """One call with its whole answer. Raises `ApiError` or `ApiUnreachableError`."""
@@ -128,7 +128,7 @@ class Api:
             total=None, sock_connect=_CONNECT_TIMEOUT_S, sock_read=silence_s
         )
         async with (
-            self._answered("GET", path, None, query, _JSON, limits) as response,
+            self._answered("GET", path, None, query, JSON, limits) as response,
             contextlib.aclosing(_lines(response.content)) as lines,
         ):
             yield lines
@@ -143,7 +143,7 @@ class Api:
         content_type: str,
         limits: aiohttp.ClientTimeout,
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        headers = {"Accept": _JSON, "Content-Type": content_type}
+        headers = {"Accept": JSON, "Content-Type": content_type}
         parameters = list((query or {}).items())
         with _unreachable(f"{method} {path}"):
             await self._client.update_params_for_auth(headers, parameters, _AUTH)
