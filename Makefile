@@ -57,6 +57,7 @@ bench: $(STAMP) debian ## Measure, side by side with peers
 	PYTHONPATH=tests $(BIN)/python bench/add.py
 	PYTHONPATH=tests $(BIN)/python bench/failover.py
 	PYTHONPATH=tests $(BIN)/python bench/cluster.py
+	PYTHONPATH=tests $(BIN)/python bench/webhook.py
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
