@@ -64,6 +64,7 @@ bench: $(STAMP) debian ## Measure, side by side with peers
 	PYTHONPATH=tests $(BIN)/python bench/collector.py
 	PYTHONPATH=tests $(BIN)/python bench/history.py
 	PYTHONPATH=tests $(BIN)/python bench/controller.py
+	PYTHONPATH=tests $(BIN)/python bench/webhook.py
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

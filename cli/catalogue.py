@@ -105,6 +105,16 @@ COMMANDS = (
         ),
     ),
     Entry(
+        "import spiderpool",
+        "ipledger.cli.import_spiderpool:import_spiderpool",
+        STATE,
+        "Take over what a cluster's Spiderpool has given out.",
+        (
+            "ipledger import spiderpool --kubeconfig ~/.kube/config --dry-run",
+            "ipledger import spiderpool --kubeconfig ~/.kube/config",
+        ),
+    ),
+    Entry(
         "delete",
         "ipledger.cli.delete:delete",
         STATE,

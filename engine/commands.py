@@ -145,7 +145,8 @@ class ImportAllocation(Command, frozen=True):
     """Take over what another system has given to an interface of a pod.
 
     `source` says which of its records told of it. `held` is set where there is no pod just now,
-    and the addresses are kept for the next one in its place. `slot` is as in `AddressesAllocated`.
+    and the addresses are kept for the next one in its place. `slot` is as in `AddressesAllocated`,
+    `routes` are the pod's own, beside those of the pools.
     """
 
     pod: Pod
@@ -157,6 +158,7 @@ class ImportAllocation(Command, frozen=True):
     network: _Text = ""
     owner: Owner | None = None
     slot: Slot = -1
+    clean_gateway: bool = False
     routes: tuple[Route, ...] = ()
     traceparent: TraceParent = ""
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 
 from ipledger.engine.commands import ImportAllocation
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.routes import routes_of
 from ipledger.events.addresses import format_ip, parse_ip
-from ipledger.events.facts import Address
+from ipledger.events.facts import Address, Route
 from ipledger.events.types import AllocationImported, AnyEvent
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.applications import key_of_owner
@@ -53,10 +54,15 @@ def import_allocation(state: State, command: ImportAllocation) -> tuple[AnyEvent
             network=command.network,
             owner=command.owner,
             slot=command.slot,
-            routes=command.routes,
+            routes=_routes(state, command),
             traceparent=command.traceparent,
         ),
     )
+
+
+def _routes(state: State, command: ImportAllocation) -> tuple[Route, ...]:
+    pools = tuple(state.pools[address.pool] for address in command.addresses)
+    return routes_of(pools, command.routes, clean_gateway=command.clean_gateway)
 
 
 def _malformed(command: ImportAllocation) -> Iterator[Refusal]:
@@ -66,6 +72,11 @@ def _malformed(command: ImportAllocation) -> Iterator[Refusal]:
         yield Refusal(Reason.BAD_REQUEST, message, "pod.uid")
     if not command.addresses:
         yield Refusal(Reason.BAD_REQUEST, "addresses: there are none", "addresses")
+    for index, route in enumerate(command.routes):
+        if not (_is_ip(route.gw) and _is_ip(route.dst.partition("/")[0])):
+            text = f"{route.dst} via {route.gw}"
+            what = f"routes[{index}]: {text!r} is not a prefix and an address"
+            yield Refusal(Reason.BAD_REQUEST, what, f"routes[{index}]", text)
     seen: set[int] = set()
     for index, address in enumerate(command.addresses):
         field = f"addresses[{index}]"
@@ -85,6 +96,14 @@ def _malformed(command: ImportAllocation) -> Iterator[Refusal]:
             what = f"{field}.gateway: {address.gateway!r} is not an IPv{ip_version} address"
             yield Refusal(Reason.BAD_REQUEST, what, f"{field}.gateway", address.gateway)
         seen.add(ip_version)
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        parse_ip(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_gateway(text: str, ip_version: int) -> bool:

@@ -61,14 +61,18 @@ class Pod(Object, frozen=True):
     spec: PodSpec = PodSpec()
     status: PodStatus = PodStatus()
 
-    def has_uid(self, uid: str) -> bool:
-        """Whether a runtime means this pod by `uid`.
+    @property
+    def runtime_uid(self) -> str:
+        """The UID that a runtime is told.
 
-        Of a static pod, which its kubelet has from a file, the runtime is told the UID that the
-        kubelet gave it; the API server has a mirror of it with another UID, and the kubelet's in
-        an annotation.
+        Of a static pod, which its kubelet has from a file, that is the UID that the kubelet gave
+        it; the API server has a mirror of it with another UID, and the kubelet's in an annotation.
         """
-        return uid in (self.uid, self.metadata.annotations.get(_MIRROR))
+        return self.metadata.annotations.get(_MIRROR, self.uid)
+
+    def has_uid(self, uid: str) -> bool:
+        """Whether a runtime means this pod by `uid`."""
+        return uid in (self.uid, self.runtime_uid)
 
 
 def why_not_alive(pod: Pod) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import pytest
 from nats.aio.client import Client as NatsClient
+from support.apiserver import ApiServer
 from support.chains import chain
+from support.spiderpool import small, v4
 from support.terminal import MANIFESTS, Cli, Clock
 from support.transcripts import SNAPSHOTS, check
 
@@ -38,6 +40,7 @@ FURNISHED = (
     "ledger",
 )
 LOST = ("restore",)
+BESIDE_SPIDERPOOL = ("import",)
 
 
 async def furnish(engine: EngineClient, clock: Clock) -> None:
@@ -102,6 +105,26 @@ async def test_a_command_on_a_realm_whose_stream_is_lost_prints_what_was_recorde
     await check(cli, name)
 
 
+@pytest.mark.parametrize("name", BESIDE_SPIDERPOOL)
+async def test_a_command_beside_a_spiderpool_prints_what_was_recorded(
+    name: str, cli: Cli, engine: EngineClient
+) -> None:
+    good, bad = ApiServer(), ApiServer()
+    for server, file in ((bad, "contradictory"), (good, "kubeconfig")):
+        await server.start()
+        cluster = small(server)
+        if server is bad:
+            cluster.endpoint("lost", "uid-lost", v4("10.1.0.20", "a"))
+            cluster.record("a", "10.1.0.21", "leaked", "uid-leaked")
+            cluster.pod("silent", "10.1.0.22")
+        server.kubeconfig(cli.files).rename(cli.files / file)
+    try:
+        await check(cli, name)
+    finally:
+        await good.stop()
+        await bad.stop()
+
+
 def test_every_transcript_is_run() -> None:
-    run = {*EMPTY, *FURNISHED, *LOST, "gc"}  # that one is in test_gc.py
+    run = {*EMPTY, *FURNISHED, *LOST, *BESIDE_SPIDERPOOL, "gc"}  # that one is in test_gc.py
     assert {path.stem for path in SNAPSHOTS.glob("*.txt")} == run

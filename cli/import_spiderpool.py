@@ -1,0 +1,166 @@
+"""`ipledger import spiderpool`: takes over what a cluster's Spiderpool has given out."""
+
+from __future__ import annotations
+
+import asyncio
+from operator import attrgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from ipledger.cli.connection import DEFAULT, Connection, engine_client, nats_client
+from ipledger.cli.errors import EXIT_DIFFERENCE, CliError
+from ipledger.cli.output import Column, Output, note, print_rows
+
+if TYPE_CHECKING:
+    from ipledger.engine.client import EngineClient
+    from ipledger.engine.commands import ApplyPool, ImportAllocation
+    from ipledger.kube.disagreements import Contradiction
+    from ipledger.kube.rehearsal import Step
+    from ipledger.kube.spiderpool import Spiderpool
+    from ipledger.kube.takeover import Plan
+
+
+def _addresses(step: Step) -> str:
+    return ",".join(step.addresses)
+
+
+_AT_ONCE = 64
+"""Allocations on their way at a time: they share commits."""
+
+_CONTRADICTIONS = (
+    Column("ABOUT", attrgetter("about")),
+    Column("ONE SIDE", attrgetter("one")),
+    Column("OTHER SIDE", attrgetter("other")),
+    Column("LEFTOVER", attrgetter("leftover")),
+)
+_STEPS = (
+    Column("KIND", attrgetter("kind")),
+    Column("NAME", attrgetter("name")),
+    Column("OUTCOME", attrgetter("outcome")),
+    Column("ADDRESSES", _addresses),
+)
+
+
+async def import_spiderpool(
+    *,
+    kubeconfig: Annotated[Path, Parameter(show_default=False)],
+    dry_run: bool = False,
+    skip_leftovers: bool = False,
+    output: Output = "table",
+    connection: Connection = DEFAULT,
+) -> int:
+    """Take over pools, subnets, reservations and live allocations of a cluster's Spiderpool.
+
+    Everything is read and checked first: records of pools against SpiderEndpoints against the
+    addresses of pods, and all of it by the engine's rules. Any contradiction is listed with both
+    sides, and nothing is changed then: exit code 3. To do it again is harmless.
+
+    Parameters
+    ----------
+    kubeconfig
+        The kubeconfig file of the cluster; it is only read from.
+    dry_run
+        Only tell what would be taken over.
+    skip_leftovers
+        Leave out what is recorded for pods that are gone, instead of refusing for it.
+    """
+    connection.check()
+    found = await _read(kubeconfig)
+    from ipledger.kube.takeover import plan
+
+    made = plan(found)
+    steps, refused = await _rehearsed(connection, made)
+    contradictions = [*made.contradictions, *refused]
+    left_out = [c for c in contradictions if c.leftover and skip_leftovers]
+    for one in left_out:
+        note(f"left out: {one.about}: {one.one}, but {one.other}")
+    against = [c for c in contradictions if c not in left_out]
+    if against:
+        print_rows(against, _CONTRADICTIONS, output)
+        note(f"error: {len(against)} contradictions; nothing was changed")
+        return EXIT_DIFFERENCE
+    if not dry_run:
+        async with engine_client(connection) as client:
+            await _carry_out(client, made, steps)
+    print_rows(_marked(steps, dry_run=dry_run), _STEPS, output)
+    return 0
+
+
+async def _read(kubeconfig: Path) -> Spiderpool:
+    from ipledger.kube.spiderpool import read_spiderpool
+    from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
+    from ipledger.projections.cluster.live.connect import KubeconfigError, connected
+
+    try:
+        async with connected(kubeconfig) as api:
+            return await read_spiderpool(api)
+    except (ApiError, ApiUnreachableError, KubeconfigError) as error:
+        raise CliError(f"the cluster cannot be read: {error}") from error
+
+
+async def _rehearsed(connection: Connection, made: Plan) -> tuple[list[Step], list[Contradiction]]:
+    """The plan played through behind all that the log has."""
+    from ipledger.engine.object_store import JetStreamSnapshots
+    from ipledger.engine.snapshots import Snapshots, load
+    from ipledger.events.jetstream import JetStreamLog
+    from ipledger.events.log import BrokenLogError, LogUnavailableError
+    from ipledger.kube.rehearsal import rehearse
+
+    async with nats_client(connection) as nc:
+        realm = connection.realm
+        try:
+            log = await JetStreamLog.open(nc, realm)
+            fold = await load(log, Snapshots(JetStreamSnapshots(nc, realm), realm))
+        except (BrokenLogError, LogUnavailableError) as error:
+            raise CliError(f"{error} (NATS at {connection.shown})") from error
+    return rehearse(fold, made)
+
+
+async def _carry_out(client: EngineClient, made: Plan, steps: list[Step]) -> None:
+    """Give the commands. What was done stays done, whatever becomes of the rest.
+
+    A pool that changes gives out nothing until its allocations are there: an ADD that comes in
+    between must not get an address in use.
+    """
+    from ipledger.engine.commands import ApplyPool
+
+    opened: list[ApplyPool] = []
+    for resource, step in zip(made.resources, steps, strict=False):  # behind them, allocations
+        command = resource.command
+        if isinstance(command, ApplyPool) and step.outcome != "unchanged":
+            opened.append(command)
+            command = _closed(command)
+        await client.apply(command)
+    await _import_all(client, made.allocations)
+    for command in opened:
+        await client.apply(command)
+
+
+def _closed(command: ApplyPool) -> ApplyPool:
+    from msgspec.structs import replace
+
+    return replace(command, pool=replace(command.pool, disable=True))
+
+
+async def _import_all(client: EngineClient, allocations: list[ImportAllocation]) -> None:
+    waiting = asyncio.Semaphore(_AT_ONCE)
+
+    async def one(command: ImportAllocation) -> None:
+        async with waiting:
+            await client.import_allocation(command)
+
+    tasks = [asyncio.create_task(one(command)) for command in allocations]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _marked(steps: list[Step], *, dry_run: bool) -> list[Step]:
+    import msgspec
+
+    return [msgspec.structs.replace(step, dry_run=dry_run) for step in steps]
