@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from ipledger.cli import gc_settings
 from ipledger.cli.cluster import IN_CLUSTER, parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
+from ipledger.cli.gc_settings import GcFlags
 
 
 def controller(
@@ -11,10 +17,13 @@ def controller(
     kubeconfig: str = IN_CLUSTER,
     http: int = 9476,
     timeout: float = 10.0,
+    gc: Annotated[bool, Parameter(env_var="IPLEDGER_GC_ENABLED", negative="--no-gc")] = True,
+    flags: GcFlags = gc_settings.DEFAULT,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Carry pools, subnets, reservations and workloads between a cluster and the log.
 
+    Frees what no pod of the cluster uses any more, too.
     Prints one line `ready controller nats=… http=…` on stderr when everything was listed once.
     SIGTERM and Ctrl-C stop it cleanly. Several do no harm: the engine decides.
 
@@ -23,12 +32,16 @@ def controller(
     kubeconfig
         How to reach the API server: a file, or `in-cluster` for the service account of this pod.
     http
-        The port of /healthz on loopback; 0 picks a free one.
+        The port of /healthz and /metrics on loopback; 0 picks a free one.
     timeout
         Seconds for which a command is tried before its object is put back.
+    gc
+        Collect zombies: free the allocations that no pod uses any more.
     """
     server.check()
     cluster = parse_cluster(kubeconfig or IN_CLUSTER)
     from ipledger.cli.role_controller import ControllerOptions, run_controller
 
-    run_controller(ControllerOptions(server, cluster, http, timeout))
+    run_controller(
+        ControllerOptions(server, cluster, http, timeout, flags.settings() if gc else None)
+    )

@@ -1,4 +1,7 @@
-"""The controller as a role: it works once NATS, the log and the API server are there."""
+"""The controller as a role, and the collector with it.
+
+They work once NATS, the log and the API server are there.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,11 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.health import Health, HealthServer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import LogUnavailableError
-from ipledger.events.tasks import end
+from ipledger.events.tasks import end, first_to_end
+from ipledger.gc import metrics
+from ipledger.gc.collector import Collector
+from ipledger.gc.settings import Settings
+from ipledger.gc.view import View
 from ipledger.kube.controller import Controller
 from ipledger.projections.cluster.live.connect import connected as connected_api
 
@@ -38,6 +45,8 @@ class ControllerOptions:
     cluster: Cluster
     http_port: int
     timeout_s: float
+    collecting: Settings | None
+    """How zombies are collected; None if they are not."""
 
 
 def run_controller(options: ControllerOptions) -> None:
@@ -48,7 +57,7 @@ def run_controller(options: ControllerOptions) -> None:
 async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
     async with (
         connected(options.server, "controller", stop) as nc,
-        HealthServer(options.http_port) as health,
+        HealthServer(options.http_port, metrics.REGISTRY) as health,
     ):
         log = await _reach_log(nc, options.server.realm, stop)
         if log is None:
@@ -79,16 +88,13 @@ async def running_controller(
 ) -> AsyncGenerator[Controller]:
     """A controller that works. `stop` is set when it ends by itself, and why is raised."""
     realm = options.server.realm
+    engine = EngineClient(nc, realm, options.timeout_s)
     async with connected_api(options.cluster.kubeconfig) as api:
-        controller = Controller(
-            api,
-            EngineClient(nc, realm, options.timeout_s),
-            log,
-            snapshots(nc, realm),
-            _now,
-            random.random,
-        )
-        task = asyncio.create_task(controller.run())
+        controller = Controller(api, engine, log, snapshots(nc, realm), _now, random.random)
+        work = [controller.run()]
+        if options.collecting is not None:
+            work.append(Collector(engine, View.of(api, random.random), options.collecting).run())
+        task = asyncio.create_task(first_to_end(*work))
         task.add_done_callback(lambda _: stop.set())
         try:
             yield controller

@@ -28,6 +28,7 @@ from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.tasks import end
+from ipledger.gc.settings import Settings
 
 _COMMAND_TIMEOUT_S = 10.0
 
@@ -45,6 +46,7 @@ class UpOptions:
     timeout_s: float
     checkpoint_every: int
     cluster: Cluster
+    collecting: Settings
 
     @property
     def own(self) -> OwnOptions:
@@ -112,7 +114,7 @@ async def _controller(
     if not options.cluster.is_there:
         yield
         return
-    told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S)
+    told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S, options.collecting)
     async with running_controller(told, nc, JetStreamLog.of(nc, options.realm), stop):
         yield
 

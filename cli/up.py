@@ -9,8 +9,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ipledger.cli import gc_settings
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
+from ipledger.cli.gc_settings import GcFlags
 from ipledger.events import names
 
 
@@ -25,6 +27,7 @@ def up(
     timeout: float = 60.0,
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
     kubeconfig: str = "",
+    flags: GcFlags = gc_settings.DEFAULT,
 ) -> int:
     """Run everything on this machine: nats-server, engine and agent.
 
@@ -51,7 +54,7 @@ def up(
         After how many commits a checkpoint is signed; 0 is never by itself.
     kubeconfig
         How to reach the API server: a file, or `in-cluster` for the service account of this pod.
-        With it, the controller runs too.
+        With it, the controller and the collector run too.
     """
     try:
         names.check_realm(realm)
@@ -59,9 +62,12 @@ def up(
     except ValueError as error:
         raise UsageError(str(error)) from error
     cluster = parse_cluster(kubeconfig)
+    gc = flags.settings()
     from ipledger.cli.role_up import UpOptions, run_up
 
     run_up(
-        UpOptions(data, socket, nats_port, http, name, realm, timeout, checkpoint_every, cluster)
+        UpOptions(
+            data, socket, nats_port, http, name, realm, timeout, checkpoint_every, cluster, gc
+        )
     )
     return 0

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from ipledger.engine.engine import Engine, Role
 
@@ -28,11 +29,14 @@ def engine_health(engine: Engine) -> Health:
 class HealthServer:
     """Serves `GET /healthz` on loopback: 200 if `health()` is well, else 503, with its text.
 
+    And `GET /metrics`, where there are any.
+
     `health` may be set later. Port 0 picks a free one; `OSError` is raised where one is taken.
     """
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, metrics: CollectorRegistry | None = None) -> None:
         self.port = port
+        self._metrics = metrics
         self.health: Callable[[], Health] = lambda: Health(False, "the log is not reached yet")
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
 
@@ -55,7 +59,11 @@ class HealthServer:
         await self._runner.cleanup()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
-        if (request.method, request.path) != ("GET", "/healthz"):
+        asked = (request.method, request.path)
+        if asked == ("GET", "/metrics") and self._metrics is not None:
+            shown = generate_latest(self._metrics)
+            return web.Response(body=shown, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        if asked != ("GET", "/healthz"):
             return web.Response(text="not found\n", status=404)
         is_well, text = self.health()
         return web.Response(text=f"{text}\n", status=200 if is_well else 503)

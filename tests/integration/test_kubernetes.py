@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,6 +156,25 @@ def test_the_controller_as_a_role_of_its_own(cluster: Cluster, tmp_path: Path) -
     )
     cluster.until(lambda server: condition(seen(server, POOLS, "bad"), "Accepted"))
     cluster.until(lambda server: warnings(server))
+    assert program.stop() == 0
+
+
+def test_an_address_whose_del_never_came_is_free_again(cluster: Cluster, tmp_path: Path) -> None:
+    command = [IPLEDGER, "controller", "--nats", cluster.node.nats_url, "--http", "0"]
+    command += ["--kubeconfig", str(cluster.node.kubeconfig), "--min-age", "0"]
+    program = Program("controller", command, tmp_path)
+    program.launch()
+    url = program.line(r"^ready controller nats=\S+ http=(\S+)$")[1]
+    cluster.api.do(lambda server: make(server, POOLS, "blue", **BLUE))
+    cluster.until(lambda server: condition(seen(server, POOLS, "blue"), "Accepted"))
+    cluster.pod("stays")
+    uid = cluster.pod("goes")
+    assert cluster.call("ADD", "goes", uid).code == 0
+    cluster.until(lambda server: holders(seen(server, POOLS, "blue")))
+    cluster.remove("goes")
+    cluster.until(lambda server: not holders(seen(server, POOLS, "blue")))
+    with urllib.request.urlopen(f"{url}/metrics", timeout=WAIT_S) as answer:
+        assert 'ipledger_gc_freed_total{reason="gone"} 1.0' in answer.read().decode()
     assert program.stop() == 0
 
 
