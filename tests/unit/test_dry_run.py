@@ -10,7 +10,13 @@ from support.strategies import EVERYDAY, adds, pool_specs, reservation_specs
 from support.text import command
 
 from ipledger.engine.answers import Change
-from ipledger.engine.commands import Allocate, AnyApply, ApplyPool, ApplyReservation
+from ipledger.engine.commands import (
+    Allocate,
+    AnyApply,
+    ApplyPool,
+    ApplyReservation,
+    DeletePool,
+)
 from ipledger.engine.commit_loop import OUTCOMES
 from ipledger.engine.decide import Decision
 from ipledger.engine.dry_run import check
@@ -90,3 +96,12 @@ def test_each_command_is_foretold_behind_those_before_it() -> None:
     )
 
     assert [f.outcome for f in forecasts] == ["created", "", "configured", "created"]
+
+
+def test_a_pool_in_use_that_is_to_go_when_it_is_empty_is_terminating() -> None:
+    ledger = Ledger()
+    ledger.do(*applied("pool a 10.1.0.0/24 ips=10.1.0.1 default"), command("ADD web"))
+
+    (forecast,) = check(ledger.head.state, [DeletePool(name="a", when_empty=True)])
+
+    assert forecast.outcome == "terminating"
