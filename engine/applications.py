@@ -135,7 +135,7 @@ def _wishes(
     interfaces = dict.fromkeys(item.interface or _FIRST_INTERFACE for item in asked.items)
     if not asked.items[0].interface:
         interfaces |= dict.fromkeys(
-            auto.interface for auto in state.directory.auto if auto.application == key
+            sorted(auto.interface for auto in state.directory.auto if auto.application == key)
         )
     for interface in interfaces:
         yield from wishes(asked, interface, application.namespace, owner, application.replicas)

@@ -162,7 +162,7 @@ def test_a_broken_log_ends_every_engine_with_what_is_wrong(
         made.start(engines=2, agents=0)
         broken = asyncio.run(break_log())
         for engine in made.engines:
-            assert engine.wait() == 1
+            assert engine.wait() == 3
             assert f"error: commit {broken}: cannot be read" in engine.log.read_text()
 
 

@@ -10,8 +10,8 @@ import msgspec
 
 from ipledger.projections.shared import Shared
 
-LOOKED_UP = ("_by_place", "_ended_at", "_last_of", "_of")
-"""Slots with mappings in which things are looked up by key, and nothing is ever in order."""
+LOOKED_UP = ("_by_place", "_ended_at", "_last_of", "_of", "auto", "by_prefix")
+"""Slots with mappings in which things are looked up by key, and whose order nothing depends on."""
 
 
 def deep(value: Any) -> object:
