@@ -10,13 +10,14 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 
 from ipledger import __version__
 from ipledger.engine.commit_loop import CommitLoop
 from ipledger.engine.snapshot_store import SnapshotStore, SnapshotsUnavailableError
 from ipledger.events import commit
+from ipledger.events.garbage import collecting_later
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.projections import snapshot
 from ipledger.projections.fold import Fold
@@ -111,10 +112,11 @@ async def load(log: Log, snapshots: Snapshots | None = None) -> Fold:
 
     Raises `BrokenLogError`, `LogUnavailableError`.
     """
-    with _collecting_later():
+    with collecting_later():
         fold = Fold() if snapshots is None else await _newest_good(log, snapshots)
         async for entry in log.read(fold.sequence):
             fold.apply(entry)
+    gc.freeze()  # what was loaded stays, and is not looked at again
     return fold
 
 
@@ -151,16 +153,3 @@ async def _restore(log: Log, snapshots: Snapshots, sequence: int) -> Fold:
     async for entry in entries:
         fold.apply(entry)
     return fold
-
-
-@contextlib.contextmanager
-def _collecting_later() -> Generator[None]:
-    """Hold garbage collection off, and let it leave alone for good what was loaded."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-        gc.freeze()

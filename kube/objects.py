@@ -9,8 +9,6 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import msgspec
-
 from ipledger.engine.answers import Applied
 from ipledger.engine.client import EngineClient
 from ipledger.engine.refusals import Reason
@@ -76,18 +74,3 @@ RESERVATIONS = Face(
     Reason.RESERVATION_UNKNOWN,
     status.reservation_status,
 )
-
-
-def as_manifest(kind: Kind[Resource], found: Resource) -> dict[str, Any]:
-    """An object as somebody would apply it, for `reading.read_resource`."""
-    metadata = found.metadata
-    return {
-        "apiVersion": kind.api_version,
-        "kind": kind.name,
-        "metadata": {
-            "name": metadata.name,
-            "annotations": metadata.annotations,
-            "labels": metadata.labels,
-        },
-        "spec": msgspec.json.decode(found.spec),
-    }

@@ -13,8 +13,7 @@ from ipledger.engine.subnets import subnet_of
 from ipledger.events.facts import PoolSpec
 from ipledger.kube import auto_objects
 from ipledger.kube.log_view import BehindError
-from ipledger.kube.objects import as_manifest
-from ipledger.kube.reading import read_resource
+from ipledger.kube.reading import as_manifest, read_resource
 from ipledger.kube.resource_controller import ResourceController
 from ipledger.kube.resources import FieldError
 from ipledger.projections.cluster.spiderpool import Resource

@@ -10,6 +10,8 @@ import msgspec
 from ipledger.engine.commands import AnyApply
 from ipledger.kube.documents import value_at
 from ipledger.kube.resources import READERS, FieldError
+from ipledger.projections.cluster.kinds import Kind
+from ipledger.projections.cluster.spiderpool import Specified
 
 _AT = re.compile(r"(?P<what>.*?)(?: - at `\$\.?(?P<path>.*)`)?", re.DOTALL)
 _UNKNOWN = re.compile(r"Object contains unknown field `(?P<name>.*)`", re.DOTALL)
@@ -21,6 +23,21 @@ def read_resource(resource: dict[str, Any]) -> AnyApply:
         return READERS[resource["kind"]].read(_without_nulls(resource))
     except msgspec.ValidationError as error:
         raise _explained(resource, str(error)) from None
+
+
+def as_manifest(kind: Kind[Any], found: Specified) -> dict[str, Any]:
+    """An object of an API server as somebody would apply it."""
+    metadata = found.metadata
+    return {
+        "apiVersion": kind.api_version,
+        "kind": kind.name,
+        "metadata": {
+            "name": metadata.name,
+            "annotations": metadata.annotations,
+            "labels": metadata.labels,
+        },
+        "spec": msgspec.json.decode(found.spec),
+    }
 
 
 def _without_nulls(resource: dict[str, Any]) -> dict[str, Any]:

@@ -17,8 +17,8 @@ from ipledger.engine.commands import AnyApply
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.kube import status
 from ipledger.kube.log_view import LogView
-from ipledger.kube.objects import FINALIZER, Face, Spec, as_manifest
-from ipledger.kube.reading import read_resource
+from ipledger.kube.objects import FINALIZER, Face, Spec
+from ipledger.kube.reading import as_manifest, read_resource
 from ipledger.kube.resources import FieldError
 from ipledger.kube.writes import Writes
 from ipledger.projections.cluster.live.api import Api

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
-
-import msgspec
+from typing import Any
 
 from ipledger.engine import pod_annotations
 from ipledger.engine.commands import AnyApply, ApplyApplication, ImportAllocation
@@ -18,7 +16,7 @@ from ipledger.engine.refusals import Refusal
 from ipledger.events.facts import Address, Application, Owner, Route
 from ipledger.events.facts import Pod as PodFact
 from ipledger.kube.disagreements import Claim, Contradiction, Living, disagreements
-from ipledger.kube.reading import read_resource
+from ipledger.kube.reading import as_manifest, read_resource
 from ipledger.kube.resources import APPS, BATCH, KUBEVIRT, FieldError
 from ipledger.kube.spiderpool import Spiderpool
 from ipledger.projections.cluster import kinds
@@ -27,9 +25,6 @@ from ipledger.projections.cluster.pods import Pod
 from ipledger.projections.cluster.spiderpool import (
     EndpointAddress,
     SpiderEndpoint,
-    SpiderIPPool,
-    SpiderReservedIP,
-    SpiderSubnet,
 )
 from ipledger.projections.fixed import exists, place_of
 
@@ -41,8 +36,6 @@ _API_VERSIONS = {
     **dict.fromkeys(("VirtualMachine", "VirtualMachineInstance"), KUBEVIRT),
 }
 """Of the owners that Spiderpool looks up itself, whose version it does not record."""
-
-_Specified: TypeAlias = SpiderIPPool | SpiderSubnet | SpiderReservedIP
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +87,7 @@ def _plan_resources(made: Plan, found: Spiderpool) -> None:
     for kind, objects in listed:
         for one in sorted(objects, key=lambda o: o.metadata.name):
             try:
-                command = read_resource(_as_manifest(kind, one))
+                command = read_resource(as_manifest(kind, one))
             except FieldError as error:
                 made.contradictions.append(
                     Contradiction(f"{kind.name} {one.key}", str(error), "ipledger cannot read it")
@@ -107,20 +100,6 @@ def _plan_resources(made: Plan, found: Spiderpool) -> None:
                 made.contradictions.append(
                     Contradiction(f"{kind.name} {one.key}", what, "auto pools cannot be taken over")
                 )
-
-
-def _as_manifest(kind: Kind[Any], found: _Specified) -> dict[str, Any]:
-    metadata = found.metadata
-    return {
-        "apiVersion": kind.api_version,
-        "kind": kind.name,
-        "metadata": {
-            "name": metadata.name,
-            "annotations": metadata.annotations,
-            "labels": metadata.labels,
-        },
-        "spec": msgspec.json.decode(found.spec),
-    }
 
 
 def _applications(found: Spiderpool) -> dict[tuple[str, str, str], Application]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
-import gc
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ import msgspec
 from ipledger.events.chain import Head, link
 from ipledger.events.clock import parse_time
 from ipledger.events.commit import Commit, UnreadableCommitError, decode
+from ipledger.events.garbage import collecting_later
 from ipledger.events.log import BrokenLogError, Entry, ReadableLog
 from ipledger.projections.fold import Fold
 from ipledger.projections.history import Interval, Rows
@@ -56,18 +56,6 @@ def _is_free(fd: int) -> bool:
     return True
 
 
-@contextlib.contextmanager
-def _collecting_later() -> Generator[None]:
-    """Hold garbage collection off: there is much to look at, and no cycles in it."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
 class HistoryWriter:
     """Takes the commits of a log in behind those that a history has. `lock` is held meanwhile."""
 
@@ -98,7 +86,7 @@ class HistoryWriter:
         """
         await self.begin()
         if self.head.sequence < last:
-            with _collecting_later():
+            with collecting_later():
                 async for entry in log.read(self.head.sequence):
                     await self._take(entry)
                     progress(entry.sequence)

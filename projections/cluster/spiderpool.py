@@ -13,7 +13,7 @@ from ipledger.projections.cluster.metadata import Object, Shape
 _EMPTY = msgspec.Raw(b"{}")
 
 
-class _Specified(Object, frozen=True):
+class Specified(Object, frozen=True):
     """Base of what has a specification that is kept as JSON."""
 
     spec: msgspec.Raw = _EMPTY
@@ -37,7 +37,7 @@ class _Conditions(Shape, frozen=True):
     conditions: tuple[Condition, ...] = ()
 
 
-class Resource(_Specified, frozen=True):
+class Resource(Specified, frozen=True):
     """A pool, subnet or reservation without its status but for the conditions.
 
     The rest of a status can be a megabyte, and a controller writes it and never reads it.
@@ -62,19 +62,19 @@ class SubnetStatus(Shape, frozen=True):
     allocated_ip_count: int | None = msgspec.field(default=None, name="allocatedIPCount")
 
 
-class SpiderIPPool(_Specified, frozen=True):
+class SpiderIPPool(Specified, frozen=True):
     """A pool."""
 
     status: PoolStatus = PoolStatus()
 
 
-class SpiderSubnet(_Specified, frozen=True):
+class SpiderSubnet(Specified, frozen=True):
     """A subnet."""
 
     status: SubnetStatus = SubnetStatus()
 
 
-class SpiderReservedIP(_Specified, frozen=True):
+class SpiderReservedIP(Specified, frozen=True):
     """A reservation."""
 
 
