@@ -49,7 +49,7 @@ def test_the_api_server_accepts_what_ships(installed: Kubectl, one: dict[str, An
         ("agent", "get", "secrets", False),
         ("agent", "list", "spiderippools.spiderpool.spidernet.io", False),
         ("controller", "watch", "spiderippools.spiderpool.spidernet.io", True),
-        ("controller", "create", "spiderendpoints.spiderpool.spidernet.io", True),
+        ("controller", "create", "spiderendpoints.spiderpool.spidernet.io", False),
         ("controller", "create", "events", True),
         ("controller", "delete", "pods", False),
         ("controller", "delete", "spidersubnets.spiderpool.spidernet.io", False),
