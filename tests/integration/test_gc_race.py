@@ -139,23 +139,25 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
     await engine.apply(ApplyApplication(application=cart))
     collector = Collector(node, server.kubeconfig(tmp_path), settings, tmp_path / "collector.log")
     churn, stop = Churn(truth, engine, random), asyncio.Event()
+    ending = contextlib.AsyncExitStack()
+    ending.push_async_callback(server.close)
+    ending.push_async_callback(nc.close)
+    ending.callback(collector.kill)
 
-    async with going_wrong(server, collector, random, variant), asyncio.TaskGroup() as workers:
-        for number in range(NAMES):
-            workers.create_task(churn.work(f"web-{number}", stop))
-        for number in range(LONGER):
-            workers.create_task(churn.work(f"longer-{number}", stop, life_s=LIFE_S))
-        for number in range(CARTS):
-            workers.create_task(churn.work(f"cart-{number}", stop, CART))
-        await asyncio.sleep(RACE_S)
-        stop.set()
-    server.lag_s = 0.0
-    left = await until_only_the_live_are_left(engine, churn)
-    log = await JetStreamLog.open(nc, "default")
-    freed = await check_the_log(log, churn)
-    collector.kill()
-    await nc.close()
-    await server.close()
+    async with ending:
+        async with going_wrong(server, collector, random, variant), asyncio.TaskGroup() as workers:
+            for number in range(NAMES):
+                workers.create_task(churn.work(f"web-{number}", stop))
+            for number in range(LONGER):
+                workers.create_task(churn.work(f"longer-{number}", stop, life_s=LIFE_S))
+            for number in range(CARTS):
+                workers.create_task(churn.work(f"cart-{number}", stop, CART))
+            await asyncio.sleep(RACE_S)
+            stop.set()
+        server.lag_s = 0.0
+        left = await until_only_the_live_are_left(engine, churn)
+        log = await JetStreamLog.open(nc, "default")
+        freed = await check_the_log(log, churn)
 
     with capsys.disabled():
         print(
