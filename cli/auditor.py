@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ipledger.cli.connection import DEFAULT, Connection, open_log
 from ipledger.cli.errors import CliError, DifferenceError
 from ipledger.cli.output import note
 from ipledger.cli.past import SOURCE, Source, open_history
+from ipledger.events.wall_clock import wall_clock
 
 if TYPE_CHECKING:
     from ipledger.replay.follower import Follower
@@ -44,7 +44,7 @@ async def auditor(
         async with open_log(connection) as stream:
             store = await open_history(stream, source, await stream.last())
             try:
-                follower = Follower(stream, store, lambda: time.time_ns() // 1000)
+                follower = Follower(stream, store, wall_clock)
                 async with _served(follower, http) as port:
                     await _until_stopped(follower, port)
             finally:

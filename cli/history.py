@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Literal
 
 from ipledger.cli.connection import DEFAULT, Connection
@@ -11,6 +10,7 @@ from ipledger.cli.events import EventPrinter
 from ipledger.cli.output import Output, note
 from ipledger.cli.past import SOURCE, Source, moment_of, open_past, stands_on
 from ipledger.cli.times import parse_moment
+from ipledger.events.wall_clock import wall_clock
 
 
 async def history(
@@ -40,7 +40,7 @@ async def history(
     from ipledger.events.position import START
     from ipledger.replay.touching import touching
 
-    start = parse_moment(since, "--since", time.time_ns() // 1000) if since else 0
+    start = parse_moment(since, "--since", wall_clock()) if since else 0
     printer = EventPrinter(output)
     async with open_past(connection, source) as past:
         end = await moment_of(past, until, "--until")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from ipledger.cli.events import EventPrinter
 from ipledger.cli.output import Output, note
 from ipledger.cli.past import SOURCE, Source, any_source, moment_of, open_past
 from ipledger.cli.times import parse_moment
+from ipledger.events.wall_clock import wall_clock
 
 if TYPE_CHECKING:
     from ipledger.events.log import Entry
@@ -74,7 +74,7 @@ class _Wanted:
 
 
 def _moment(text: str, option: str, otherwise: int) -> int:
-    return parse_moment(text, option, time.time_ns() // 1000) if text else otherwise
+    return parse_moment(text, option, wall_clock()) if text else otherwise
 
 
 def _check(

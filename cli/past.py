@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from ipledger.cli.connection import Connection, engine_client, open_log
 from ipledger.cli.errors import CliError, DifferenceError, UsageError
 from ipledger.cli.output import note, progress
 from ipledger.cli.times import parse_moment
+from ipledger.events.wall_clock import wall_clock
 
 if TYPE_CHECKING:
     from ipledger.engine.client import EngineClient
@@ -148,7 +148,7 @@ async def moment_of(past: Past, text: str, option: str) -> Moment:
     if not text:
         return await past.now()
     if not _NUMBER.fullmatch(text):
-        return await past.at_time(parse_moment(text, option, time.time_ns() // 1000))
+        return await past.at_time(parse_moment(text, option, wall_clock()))
     if "." in text:
         return await past.at_position(Position.parse(text))
     return await past.end_of((await past.at_position(Position(int(text), 0))).position.sequence)

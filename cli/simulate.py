@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +13,7 @@ from ipledger.cli.output import Output, note, print_rows, progress
 from ipledger.cli.past import SOURCE, Source, open_past, stands_on
 from ipledger.cli.times import parse_moment
 from ipledger.cli.views import OUTLOOK_COLUMNS
+from ipledger.events.wall_clock import wall_clock
 
 if TYPE_CHECKING:
     from ipledger.engine.commands import AnyApply
@@ -42,7 +42,7 @@ async def simulate(
     from ipledger.replay.simulate import replayed
 
     commands = [command for path in with_ for command in _commands(path)]
-    start = parse_moment(since, "--since", time.time_ns() // 1000) if since else 0
+    start = parse_moment(since, "--since", wall_clock()) if since else 0
     async with open_past(connection, source) as past:
         begin = await (past.at_time(start - 1) if since else past.at_position(START))
         stands_on(await past.now())

@@ -21,8 +21,8 @@ from ipledger.cni.handler import CniHandler
 from ipledger.cni.metrics import DURATION, REGISTRY, REQUESTS
 from ipledger.cni.request import COMMANDS, cni_version_of, parse
 from ipledger.engine.client import EngineClient
-from ipledger.engine.engine import wall_clock
 from ipledger.events.tasks import end
+from ipledger.events.wall_clock import wall_clock
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -32,6 +31,7 @@ from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
 from ipledger.events.position import START, Position
 from ipledger.events.tasks import end, first_to_end
+from ipledger.events.wall_clock import wall_clock
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -51,11 +51,6 @@ class Role(StrEnum):
     LEADER = "leader"
     """It decides and commits, too."""
     STOPPED = "stopped"
-
-
-def wall_clock() -> int:
-    """Now, in microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
 
 
 async def _ignore(role: Role) -> None:

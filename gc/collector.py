@@ -10,13 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.clock import format_time
+from ipledger.events.wall_clock import wall_clock
 from ipledger.gc import metrics
 from ipledger.gc.applications import (
     delete_applications,
@@ -38,11 +38,6 @@ _log = logging.getLogger(__name__)
 
 _LOOK_MAX = 100
 _AGAIN_S = 30.0  # a look that failed
-
-
-def wall_clock() -> int:
-    """Now, in microseconds since the Unix epoch."""
-    return time.time_ns() // 1000
 
 
 @dataclass(slots=True)

@@ -14,8 +14,8 @@ from random import Random
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate, Release
-from ipledger.engine.engine import wall_clock
 from ipledger.events.facts import Owner, Pod
+from ipledger.events.wall_clock import wall_clock
 from support.apiserver import ApiServer
 from support.collecting import NAMESPACE
 

@@ -51,11 +51,6 @@ class ApiError(Exception):
         """Whether the version or the token that was asked for is too old."""
         return self.status == 410
 
-    @property
-    def is_worth_retrying(self) -> bool:
-        """Whether the same call may succeed a little later."""
-        return self.status == 429 or self.status >= 500
-
 
 class _Details(msgspec.Struct, rename="camel"):
     retry_after_seconds: float = 0
