@@ -60,6 +60,7 @@ from ipledger.projections.allocations import Identity
 from ipledger.projections.state import Moment as At
 from ipledger.projections.state import State, evolve
 from ipledger.replay.past import Moment, Past
+from ipledger.replay.why import asked_again
 
 
 class PoolOutlook(msgspec.Struct, frozen=True, rename="camel"):
@@ -180,12 +181,8 @@ class Simulation:
 
     def _allocate(self, event: AddressesAllocated | AllocationRefused, time: int) -> None:
         pools = self._asked(event)
-        command = Allocate(
-            pod=event.pod,
-            sandbox=event.sandbox,
-            interface=event.interface,
-            node=event.node,
-            owner=event.owner if isinstance(event, AddressesAllocated) else None,
+        command = msgspec.structs.replace(
+            asked_again(event),
             default_ipv4_pools=pools.get(4, ()),
             default_ipv6_pools=pools.get(6, ()),
         )

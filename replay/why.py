@@ -94,17 +94,22 @@ async def _explained(past: Past, logged: LoggedEvent) -> Explanation:
     )
 
 
-def reconsidered(
-    state: State, event: AddressesAllocated | AllocationRefused
-) -> tuple[Reconsidered, ...]:
-    """Each candidate of a decision, decided again from the state before it."""
-    command = Allocate(
+def asked_again(event: AddressesAllocated | AllocationRefused) -> Allocate:
+    """What an ADD asked for, as far as its event tells: no labels, and no pools (ADR 58)."""
+    return Allocate(
         pod=event.pod,
         sandbox=event.sandbox,
         interface=event.interface,
         node=event.node,
         owner=event.owner if isinstance(event, AddressesAllocated) else None,
     )
+
+
+def reconsidered(
+    state: State, event: AddressesAllocated | AllocationRefused
+) -> tuple[Reconsidered, ...]:
+    """Each candidate of a decision, decided again from the state before it."""
+    command = asked_again(event)
     given = dict(_given(event))
     served: set[int] = set()
     found: list[Reconsidered] = []
