@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 from nats.aio.client import Client as NatsClient
 
@@ -91,6 +92,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
             second_copy=copy,
             checkpoints=signing,
             snapshots=snapshots(nc, server.realm),
+            monotonic=perf_counter,
         )
         expose(engine, nc, metrics)
         health.health = partial(engine_health, engine)

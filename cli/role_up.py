@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 from nats.aio.client import Client as NatsClient
 
@@ -82,6 +83,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                 second_copy=copy,
                 checkpoints=checkpoints(options.own, options.realm),
                 snapshots=snapshots(engine_nc, options.realm),
+                monotonic=perf_counter,
             )
             metrics = Exposition(options.realm)
             expose(engine, engine_nc, metrics)

@@ -15,7 +15,6 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from ipledger.engine.answers import (
@@ -94,7 +93,7 @@ class Request(NamedTuple):
 
 
 _Answered: TypeAlias = tuple[Request, float, object]
-"""A request, when it came (`perf_counter`), and the answer to it."""
+"""A request, when it came (`monotonic`), and the answer to it."""
 
 
 OUTCOMES: dict[type[object], str] = {
@@ -118,14 +117,19 @@ OUTCOMES: dict[type[object], str] = {
 @dataclass(slots=True)
 class _Batch:
     time: int
+    began: float
     events: list[bytes] = field(default_factory=list[bytes])
     size: int = commit.ENVELOPE_BYTES_MAX
     answers: list[_Answered] = field(default_factory=list[_Answered])
     types: list[type[object]] = field(default_factory=list[type[object]])
-    began: float = field(default_factory=perf_counter)
     traceparent: str = ""
     is_certain: bool = True
     """Whether it may be answered without a commit and without looking at the log."""
+
+
+def loop_time() -> float:
+    """Seconds on a clock that nobody sets."""
+    return asyncio.get_running_loop().time()
 
 
 class DeposedError(Exception):
@@ -136,8 +140,8 @@ class CommitLoop:
     """Decides and commits the requests of one term of leadership.
 
     `fold` is at the end of the log; this object alone moves it on. `clock` tells microseconds
-    since the Unix epoch. With `checkpoints`, a commit opens with the one that is due. What is
-    done is counted in `tally`.
+    since the Unix epoch, `monotonic` seconds for how long something took. With
+    `checkpoints`, a commit opens with the one that is due. What is done is counted in `tally`.
     """
 
     def __init__(
@@ -147,11 +151,13 @@ class CommitLoop:
         clock: Callable[[], int],
         queue_max: int = QUEUE_MAX,
         checkpoints: Checkpoints | None = None,
+        monotonic: Callable[[], float] = loop_time,
         tally: Tally | None = None,
     ) -> None:
         self._log = log
         self._fold = fold
         self._clock = clock
+        self._monotonic = monotonic
         self._queue_max = queue_max
         self._checkpoints = checkpoints
         self._tally = Tally() if tally is None else tally
@@ -159,6 +165,7 @@ class CommitLoop:
         self._wake = asyncio.Event()
         self._stopping = False
         self._between: deque[Callable[[Fold], None]] = deque()
+        self._prev_took: commit.Took | None = None
 
     @property
     def waiting(self) -> int:
@@ -170,7 +177,7 @@ class CommitLoop:
         if self._stopping or len(self._waiting) >= self._queue_max:
             self._tally.rejected += not self._stopping
             return False
-        self._waiting.append((request, perf_counter()))
+        self._waiting.append((request, self._monotonic()))
         self._wake.set()
         return True
 
@@ -223,7 +230,7 @@ class CommitLoop:
                 await request.reply(TryAgain("the engine stops leading"))
 
     async def _serve(self, batch: _Batch) -> None:
-        decided = perf_counter()
+        decided = self._monotonic()
         try:
             if batch.events:
                 await self._commit(batch)
@@ -237,10 +244,10 @@ class CommitLoop:
                 raise
             _log.warning("an answer could not be confirmed: %s", error)
         else:
-            durable = perf_counter()
+            durable = self._monotonic()
             for request, _, answer in batch.answers:
                 await request.reply(answer)
-            times = Times(batch.began, decided, durable, perf_counter())
+            times = Times(batch.began, decided, durable, self._monotonic())
             self._tally.answered(batch.answers, times)
 
     def _now(self) -> int:
@@ -248,7 +255,7 @@ class CommitLoop:
 
     def _decide_waiting(self) -> _Batch:
         """Decide what waits, as much as fits one commit; the state is then speculative."""
-        batch = _Batch(self._now())
+        batch = _Batch(self._now(), self._monotonic())
         self._sign_checkpoint(batch)
         state = self._fold.state
         while self._waiting:
@@ -289,18 +296,25 @@ class CommitLoop:
 
     async def _commit(self, batch: _Batch) -> None:
         fold = self._fold
-        payload = commit.encode(fold.state.epoch, batch.time, fold.hash, batch.events)
+        decided = self._micros_since(batch.began)
+        payload = commit.encode(
+            fold.state.epoch, batch.time, fold.hash, batch.events, self._prev_took
+        )
         sequence = await self._append(payload, batch.types, batch.traceparent)
         fold.advance(sequence, commit.digest(payload), batch.time)
+        self._prev_took = commit.Took(decided, self._micros_since(batch.began))
+
+    def _micros_since(self, moment: float) -> int:
+        return round((self._monotonic() - moment) * 1e6)
 
     async def _append(
         self, payload: bytes, types: list[type[object]], traceparent: str = ""
     ) -> int:
-        after, sent = self._fold.sequence, perf_counter()
+        after, sent = self._fold.sequence, self._monotonic()
         outcome = await self._log.append(payload, after=after, traceparent=traceparent)
         if not isinstance(outcome, Appended):
             raise DeposedError(f"the log went on to {outcome.last}, behind {after}")
-        self._tally.committed(types, len(payload), perf_counter() - sent)
+        self._tally.committed(types, len(payload), self._monotonic() - sent)
         return outcome.sequence
 
     async def _confirm(self) -> None:

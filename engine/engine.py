@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from ipledger import __version__
 from ipledger.engine.answers import Status, TryAgain
 from ipledger.engine.checkpoints import Checkpoints
-from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request
+from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request, loop_time
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.metrics.tally import Tally
 from ipledger.engine.replica import Replica
@@ -78,6 +78,7 @@ class Engine:
     realm: str
     name: str
     clock: Callable[[], int] = wall_clock
+    monotonic: Callable[[], float] = loop_time
     random: Random = field(default_factory=Random)
     alone: bool = False
     second_copy: SecondCopy | None = None
@@ -222,7 +223,12 @@ class Engine:
         if replica.fold.state.epoch > epoch:
             raise DeposedError(f"{replica.fold.state.engine} was first to take over")
         loop = CommitLoop(
-            self.log, replica.fold, self.clock, checkpoints=self.checkpoints, tally=self.tally
+            self.log,
+            replica.fold,
+            self.clock,
+            checkpoints=self.checkpoints,
+            monotonic=self.monotonic,
+            tally=self.tally,
         )
         await loop.take_leadership(self.name, __version__)
         self._on_commit(replica.fold.state)
