@@ -37,7 +37,7 @@ def engine(
     replicas
         Servers that keep the log, if it is made now; a log that exists stays as it is.
     http
-        The port of /healthz and /metrics on loopback; 0 picks a free one.
+        The port of /healthz on loopback; 0 picks a free one.
     checkpoint_every
         After how many commits a checkpoint is signed; 0 is never by itself.
     """
