@@ -15,6 +15,7 @@ from msgspec import Meta
 from ipledger.events.facts import (
     Address,
     Application,
+    Int64,
     Owner,
     Pod,
     PoolSpec,
@@ -81,7 +82,7 @@ class Allocate(Command, frozen=True):
     node_labels: dict[str, str] = {}
     network_name: _Text = ""
     traceparent: TraceParent = ""
-    asked: int = 0
+    asked: Int64 = 0
 
 
 class Release(Command, frozen=True):

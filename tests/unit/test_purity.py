@@ -55,7 +55,17 @@ CORE = [
     ),
     *(
         f"events/{name}.py"
-        for name in ("types", "facts", "commit", "chain", "addresses", "position", "clock", "log")
+        for name in (
+            "types",
+            "facts",
+            "commit",
+            "chain",
+            "addresses",
+            "position",
+            "clock",
+            "log",
+            "quoting",
+        )
     ),
 ]
 PORT = "events/log.py"
