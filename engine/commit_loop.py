@@ -112,12 +112,18 @@ OUTCOMES: dict[type[object], str] = {
 @dataclass(slots=True)
 class _Batch:
     time: int
+    began: float
     events: list[bytes] = field(default_factory=list[bytes])
     size: int = commit.ENVELOPE_BYTES_MAX
     answers: list[tuple[Reply, object]] = field(default_factory=list[tuple[Reply, object]])
     traceparent: str = ""
     is_certain: bool = True
     """Whether it may be answered without a commit and without looking at the log."""
+
+
+def loop_time() -> float:
+    """Seconds on a clock that nobody sets."""
+    return asyncio.get_running_loop().time()
 
 
 class DeposedError(Exception):
@@ -128,7 +134,8 @@ class CommitLoop:
     """Decides and commits the requests of one term of leadership.
 
     `fold` is at the end of the log; this object alone moves it on. `clock` tells microseconds
-    since the Unix epoch. With `checkpoints`, a commit opens with the one that is due.
+    since the Unix epoch, `monotonic` seconds for how long something took. With
+    `checkpoints`, a commit opens with the one that is due.
     """
 
     def __init__(
@@ -138,16 +145,19 @@ class CommitLoop:
         clock: Callable[[], int],
         queue_max: int = QUEUE_MAX,
         checkpoints: Checkpoints | None = None,
+        monotonic: Callable[[], float] = loop_time,
     ) -> None:
         self._log = log
         self._fold = fold
         self._clock = clock
+        self._monotonic = monotonic
         self._queue_max = queue_max
         self._checkpoints = checkpoints
         self._waiting: deque[Request] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
         self._between: deque[Callable[[Fold], None]] = deque()
+        self._prev_took: commit.Took | None = None
 
     @property
     def waiting(self) -> int:
@@ -230,7 +240,7 @@ class CommitLoop:
 
     def _decide_waiting(self) -> _Batch:
         """Decide what waits, as much as fits one commit; the state is then speculative."""
-        batch = _Batch(self._now())
+        batch = _Batch(self._now(), self._monotonic())
         self._sign_checkpoint(batch)
         state = self._fold.state
         while self._waiting:
@@ -270,9 +280,16 @@ class CommitLoop:
 
     async def _commit(self, batch: _Batch) -> None:
         fold = self._fold
-        payload = commit.encode(fold.state.epoch, batch.time, fold.hash, batch.events)
+        decided = self._micros_since(batch.began)
+        payload = commit.encode(
+            fold.state.epoch, batch.time, fold.hash, batch.events, self._prev_took
+        )
         sequence = await self._append(payload, batch.traceparent)
         fold.advance(sequence, commit.digest(payload), batch.time)
+        self._prev_took = commit.Took(decided, self._micros_since(batch.began))
+
+    def _micros_since(self, moment: float) -> int:
+        return round((self._monotonic() - moment) * 1e6)
 
     async def _append(self, payload: bytes, traceparent: str = "") -> int:
         after = self._fold.sequence

@@ -21,7 +21,7 @@ from typing import Any
 from ipledger import __version__
 from ipledger.engine.answers import Refused, Status, TryAgain
 from ipledger.engine.checkpoints import Checkpoints
-from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request
+from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request, loop_time
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.replica import Replica
@@ -74,6 +74,7 @@ class Engine:
     realm: str
     name: str
     clock: Callable[[], int] = wall_clock
+    monotonic: Callable[[], float] = loop_time
     random: Random = field(default_factory=Random)
     alone: bool = False
     second_copy: SecondCopy | None = None
@@ -188,7 +189,13 @@ class Engine:
         await replica.catch_up()
         if replica.fold.state.epoch > epoch:
             raise DeposedError(f"{replica.fold.state.engine} was first to take over")
-        loop = CommitLoop(self.log, replica.fold, self.clock, checkpoints=self.checkpoints)
+        loop = CommitLoop(
+            self.log,
+            replica.fold,
+            self.clock,
+            checkpoints=self.checkpoints,
+            monotonic=self.monotonic,
+        )
         await loop.take_leadership(self.name, __version__)
         self._on_commit(replica.fold.state)
         self._loop = loop

@@ -135,7 +135,9 @@ class EngineService:
         node, verb = message.subject.split(".")[-2:]
         command = await self._decode(message, _NODE_COMMANDS.get(verb))
         if command is not None:
-            command = msgspec.structs.replace(command, node=names.node_of(node))
+            command = msgspec.structs.replace(
+                command, node=names.node_of(node), received=self.engine.clock()
+            )
             await self._submit(command, partial(self._reply, message.reply))
 
     async def _on_admin_command(self, message: Message) -> None:

@@ -33,7 +33,14 @@ TARGETS: tuple[Target, ...] = (
     Target(
         "commands",
         engine_targets.commands,
-        (b"\ncmd.admin.", b"\ncmd.node.n1.", b"\nquery.", b'"a1"', b'"asked":', b'"replicas":'),
+        (
+            b"\ncmd.admin.",
+            b"\ncmd.node.n1.",
+            b"\nquery.",
+            b'"a1"',
+            b'"steps":{"agent":',
+            b'"replicas":',
+        ),
     ),
     Target(
         "manifests",

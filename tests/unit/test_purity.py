@@ -41,6 +41,7 @@ CORE = [
             "routes",
             "selection",
             "selectors",
+            "steps",
             "subnets",
             "pools",
             "pool_checks",
@@ -65,6 +66,7 @@ CORE = [
             "clock",
             "log",
             "quoting",
+            "traceparent",
         )
     ),
 ]
