@@ -18,6 +18,7 @@ from ipledger.engine.client import EngineClient, EngineUnavailableError, Refused
 from ipledger.engine.commands import AnyChange, DeletePool, DeleteSubnet
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.quoting import QUOTE_MAX, cut, quote
+from ipledger.kube.metrics import REVIEWS
 from ipledger.kube.reading import read_resource
 from ipledger.kube.resources import (
     API_VERSION,
@@ -111,6 +112,13 @@ class Verdict:
         """Whether it may."""
         return not self.denial
 
+    @property
+    def kind(self) -> str:
+        """What it is counted as, one of `kube.metrics.VERDICTS`."""
+        if self.warning or self.code == _UNAVAILABLE:
+            return "unchecked"
+        return "denied" if self.denial else "allowed"
+
 
 _decode = msgspec.json.Decoder(_Review).decode
 _encode = msgspec.json.Encoder().encode
@@ -128,6 +136,7 @@ async def review(client: EngineClient, body: bytes) -> bytes:
         what = f"{quote(asked.kind)} of apiVersion {quote(asked.api_version)}"
         raise BadReviewError(f"kind: {what} is not AdmissionReview of {_REVIEW[0]}")
     verdict = await _judge(client, asked.request)
+    REVIEWS.labels(verdict.kind).inc()
     if not verdict.allowed:
         _log.info(
             "%s of %s %s denied: %s",

@@ -22,6 +22,7 @@ from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox
 from ipledger.cni.request import cni_version_of, parse
 from ipledger.engine.commands import ApplyPool
+from ipledger.engine.metrics.exposition import Exposition
 
 _NODE = "n1"
 _PATIENCE_S = 0.02
@@ -64,7 +65,7 @@ def connections() -> Generator[Run]:
         assert isinstance(pool, ApplyPool)
         runner.run(client.apply(pool))
         handler = CniHandler(client, Outbox(MemoryStore(), _NODE), _NODE, add_timeout_s=2)
-        agent = Agent(handler, client, path)
+        agent = Agent(handler, client, path, Exposition())
         runner.run(agent.start())
 
         async def send(data: bytes) -> None:
