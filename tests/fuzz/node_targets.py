@@ -65,7 +65,7 @@ def connections() -> Generator[Run]:
         assert isinstance(pool, ApplyPool)
         runner.run(client.apply(pool))
         handler = CniHandler(client, Outbox(MemoryStore(), _NODE), _NODE, add_timeout_s=2)
-        agent = Agent(handler, client, path, Exposition())
+        agent = Agent(handler, client, path, Exposition("realm"))
         runner.run(agent.start())
 
         async def send(data: bytes) -> None:
