@@ -186,7 +186,8 @@ class EngineService:
         position = str(state.position)
         match query:
             case queries.Pools():
-                return Page(position, pools=queries.pools(state, query))
+                pools = queries.pools(state, query)
+                return Page(position, pools=pools, exhaustion=self.engine.exhaustion(pools))
             case queries.Subnets():
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
