@@ -19,6 +19,8 @@ from ipledger.events.position import Position
 from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.fixed import KINDS, Place, keeper_of, name_in
 
+_NUMBER_MAX = 2**63 - 1
+
 Identity: TypeAlias = tuple[str, str]
 """Whose address it is: pod UID and interface. Invariant 8: one allocation at most."""
 
@@ -167,7 +169,10 @@ def _keeper_of(common: Common) -> ApplicationKey | None:
 
 def number_of(allocation_id: str) -> int:
     """The number in an id that an engine has given. Raises `ValueError` if it has none."""
-    return int(allocation_id[1:])
+    number = int(allocation_id[1:])
+    if number > _NUMBER_MAX:
+        raise ValueError("the number of an allocation has at most 63 bits")
+    return number
 
 
 _Index: TypeAlias = dict[str, int | tuple[int, ...]]
