@@ -11,7 +11,7 @@ DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
                kubernetes-client:/usr/bin/kubectl
 
-.PHONY: help demo test simulate e2e check bench format clean debian
+.PHONY: help demo test simulate fuzz e2e check bench format clean debian
 
 help: ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -38,6 +38,9 @@ test: $(STAMP) debian ## Run all tests, on real servers and real plugins
 simulate: $(STAMP) ## Run the simulator on SEEDS=<how many>, or tell one run with SEED=<which>
 	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),$(or $(SEEDS),1000))
 
+fuzz: $(STAMP) ## Feed hostile input to every edge, or TARGETS="cni …", for MINUTES=5 (DRIVER=atheris)
+	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(or $(MINUTES),5) --driver $(or $(DRIVER),hypothesis) $(TARGETS)
+
 e2e: $(STAMP) debian ## Run the tests on a real cluster; the first time builds it (ten minutes)
 	tests/e2e/run.sh $(PYTEST_ARGS)
 
@@ -53,18 +56,8 @@ format: $(STAMP) ## Rewrite the sources in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) debian ## Measure, side by side with peers
-	PYTHONPATH=tests $(BIN)/python bench/decide.py
-	PYTHONPATH=tests $(BIN)/python bench/ledger.py
-	PYTHONPATH=tests $(BIN)/python bench/million.py
-	PYTHONPATH=tests $(BIN)/python bench/engine.py
-	PYTHONPATH=tests $(BIN)/python bench/add.py
-	PYTHONPATH=tests $(BIN)/python bench/failover.py
-	PYTHONPATH=tests $(BIN)/python bench/cluster.py
-	PYTHONPATH=tests $(BIN)/python bench/collector.py
-	PYTHONPATH=tests $(BIN)/python bench/history.py
-	PYTHONPATH=tests $(BIN)/python bench/controller.py
-	PYTHONPATH=tests $(BIN)/python bench/webhook.py
+bench: $(STAMP) debian ## Measure, side by side with peers; ONLY="engine add" for some
+	PYTHONPATH=tests $(BIN)/python bench/run.py $(ONLY)
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

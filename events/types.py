@@ -15,6 +15,7 @@ from ipledger.events.facts import (
     Address,
     Application,
     Candidate,
+    Int64,
     Owner,
     Pod,
     PoolSpec,
@@ -39,7 +40,7 @@ class Event(
 class LeadershipTaken(Event, frozen=True):
     """An engine began to append. Epochs rise by one; `version` is the engine's release."""
 
-    epoch: int
+    epoch: Int64
     engine: str
     version: str
 
@@ -104,12 +105,27 @@ class ReservationDeleted(Event, frozen=True):
     name: str
 
 
+class Step:
+    """The words that a key of an event's `steps` may be, in their order."""
+
+    SHIM = "shim"
+    """The CNI plugin began."""
+    AGENT = "agent"
+    """The node's agent was asked."""
+    SENT = "sent"
+    """The agent sent its command, for the first time."""
+    RECEIVED = "received"
+    """An engine that led had the command."""
+    ENGINE = "engine"
+    """It was decided; it has the commit's time."""
+
+
 class AddressesAllocated(Event, frozen=True):
     """An interface of a pod holds these addresses from here on, all or none.
 
     `slot` is the item of an `ippools` annotation without interfaces that was claimed, or -1.
-    `steps` maps the name of a step that came before (`agent`, `engine`) to its time in
-    microseconds since the Unix epoch, by the clock of the process that took it.
+    `steps` maps the name of a step that came before (of `Step`) to its time in microseconds since
+    the Unix epoch, by the clock of the machine that took it.
     """
 
     allocation: str
@@ -120,11 +136,11 @@ class AddressesAllocated(Event, frozen=True):
     addresses: tuple[Address, ...]
     network: str = ""
     owner: Owner | None = None
-    slot: int = -1
+    slot: Int64 = -1
     routes: tuple[Route, ...] = ()
     decision: tuple[Candidate, ...] = ()
     traceparent: str = ""
-    steps: dict[str, int] = {}
+    steps: dict[str, Int64] = {}
 
 
 class AllocationImported(Event, frozen=True):
@@ -145,7 +161,7 @@ class AllocationImported(Event, frozen=True):
     sandbox: str = ""
     network: str = ""
     owner: Owner | None = None
-    slot: int = -1
+    slot: Int64 = -1
     routes: tuple[Route, ...] = ()
     traceparent: str = ""
 
@@ -161,6 +177,7 @@ class AllocationRebound(Event, frozen=True):
     pod: Pod | None = None
     node: str = ""
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class AddressesHeld(Event, frozen=True):
@@ -169,6 +186,7 @@ class AddressesHeld(Event, frozen=True):
     allocation: str
     sandbox: str
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class AddressesReleased(Event, frozen=True):
@@ -182,6 +200,7 @@ class AddressesReleased(Event, frozen=True):
     reason: str
     evidence: str = ""
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class ReleaseReason:
@@ -239,6 +258,7 @@ class AllocationRefused(Event, frozen=True):
     message: str
     decision: tuple[Candidate, ...] = ()
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class CheckpointSigned(Event, frozen=True):
@@ -250,7 +270,7 @@ class CheckpointSigned(Event, frozen=True):
     """
 
     realm: str
-    sequence: int
+    sequence: Int64
     hash: str
     time: str
     key: str
