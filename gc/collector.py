@@ -10,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.clock import format_time
+from ipledger.events.facts import Application
 from ipledger.events.wall_clock import wall_clock
 from ipledger.gc import metrics
 from ipledger.gc.applications import (
@@ -23,15 +24,17 @@ from ipledger.gc.applications import (
     delete_applications,
     gone_applications,
     known_applications,
+    known_owners,
 )
 from ipledger.gc.case import SECOND
 from ipledger.gc.claims import Claim, claim_of
 from ipledger.gc.judge import Judgement, Verdict
-from ipledger.gc.look import Applications, Looker
+from ipledger.gc.look import Looker
 from ipledger.gc.report import Outcome, Report
 from ipledger.gc.schedule import Schedule
 from ipledger.gc.settings import DEFAULT, Settings
 from ipledger.gc.view import View
+from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.cluster.mirror import Change, Deleted, Synced
 from ipledger.projections.cluster.pods import Pod
 
@@ -104,7 +107,12 @@ class Collector:
         return report
 
     async def _look_at_applications(
-        self, known: Applications, report: Report, *, dry_run: bool, sure: bool
+        self,
+        known: Mapping[ApplicationKey, Application],
+        report: Report,
+        *,
+        dry_run: bool,
+        sure: bool,
     ) -> None:
         gone = await gone_applications(self.view, known.values())
         lasting, why = self._absences.admit(gone, len(known), self.clock())
@@ -185,6 +193,7 @@ class Collector:
             found = await asyncio.gather(*map(self._claims_of, uids))
             claims = [claim for some in found for claim in some]
             if claims:
+                await self._learn_owners(claims)
                 zombies = self._sorted(self._looker.judged(claims, report), report)
                 await self._looker.settle(zombies, report)
         except (EngineUnavailableError, RefusedError) as error:
@@ -194,6 +203,14 @@ class Collector:
             _log.warning("%d pods are looked at again: %s", len(uids), report.failure)
             for uid in uids:
                 self._look(uid, self.clock() + round(_AGAIN_S * SECOND))
+
+    async def _learn_owners(self, claims: list[Claim]) -> None:
+        """What the log knows of them may be newer than the last full comparison."""
+        for key, application in (await known_owners(self.engine, claims)).items():
+            if application is None:
+                self._looker.applications.pop(key, None)
+            else:
+                self._looker.applications[key] = application
 
     async def _claims_of(self, uid: str) -> list[Claim]:
         pages = self.engine.allocations(AllocationsWhere(uid=uid))
