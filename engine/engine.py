@@ -19,11 +19,12 @@ from random import Random
 from typing import Any, TypeVar
 
 from ipledger import __version__
-from ipledger.engine.answers import Status, TryAgain
+from ipledger.engine.answers import Refused, Status, TryAgain
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request, loop_time
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.metrics.tally import Tally
+from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.replica import Replica
 from ipledger.engine.second_copy import SecondCopy
 from ipledger.engine.snapshots import Snapshots, load
@@ -326,7 +327,12 @@ def _guarded(look: Look, at_least: Position) -> Look:
     def guarded(state: State) -> object:
         if state.position < at_least:
             return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
-        return look(state)
+        try:
+            return look(state)
+        except Exception as error:  # our own mistake must not end the engine for all
+            _log.exception("a question cannot be answered")
+            refusal = Refusal(Reason.BAD_REQUEST, f"it cannot be answered: {error!r}")
+            return Refused(str(state.position), refusal)
 
     return guarded
 
