@@ -9,15 +9,18 @@ measure the load generator. Afterwards the log is verified, and holds every answ
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import time
 from dataclasses import dataclass, field
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import uvloop
 from harness import median_and_spread, node_up, percentile, report
+from support.node import Node
 
-from ipledger.events import names
+from ipledger.events import keys, names
 from ipledger.events.facts import PoolSpec
 
 RUNS = 5
@@ -43,18 +46,25 @@ class Tally:
 class Client(asyncio.Protocol):
     """One connection, one request at a time. Fails on any answer but an allocation."""
 
-    def __init__(self, node: str, tally: Tally) -> None:
+    def __init__(self, node: str, seed: bytes, tally: Tally) -> None:
         self._subject = names.node_command(names.REALM_DEFAULT, node, "allocate").encode()
-        self._inbox = b"_INBOX.bench." + node.encode()
+        self._seed = seed
+        self._inbox = f"{names.inbox(keys.public_key(seed))}.{id(self)}".encode()
         self._tally = tally
         self._buffer = b""
         self._started = 0.0
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Subscribe to the inbox and ask for the first pod."""
+        """Wait for what the server says of itself."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._transport.write(b'CONNECT {"verbose":false,"pedantic":false}\r\n')
+
+    def _connect(self, info: dict[str, Any]) -> None:
+        """Say who this is, subscribe to the inbox and ask for the first pod."""
+        signature = base64.urlsafe_b64encode(keys.pair(self._seed).sign(info["nonce"].encode()))
+        who = {"nkey": keys.public_key(self._seed), "sig": signature.decode().rstrip("=")}
+        told = json.dumps({"verbose": False, "pedantic": False, **who})
+        self._transport.write(b"CONNECT %b\r\n" % told.encode())
         self._transport.write(b"SUB %b 1\r\n" % self._inbox)
         self._ask()
 
@@ -92,21 +102,24 @@ class Client(asyncio.Protocol):
             self._transport.write(b"PONG\r\n")
         else:
             assert line.startswith(b"INFO "), line
+            if not self._started:
+                self._connect(json.loads(line.removeprefix(b"INFO ")))
 
 
-async def run(url: str, clients: int, start: int) -> tuple[float, Tally]:
+async def run(node: Node, clients: int, start: int) -> tuple[float, Tally]:
     """One run: allocations a second, and what was done."""
-    host, _, port = url.removeprefix("nats://").partition(":")
+    host, _, port = node.nats_url.removeprefix("nats://").partition(":")
+    seed = node.key(node.own_key).read_bytes().strip()
     started = time.perf_counter()
     tally = Tally(start, started + SECONDS)
     loop = asyncio.get_running_loop()
     connected = [
         await loop.create_connection(
-            partial(Client, f"node-{start}-{index}", tally),
+            partial(Client, node.name, seed, tally),
             host,
             int(port),
         )
-        for index in range(clients)
+        for _ in range(clients)
     ]
     await asyncio.gather(*(client.done for _, client in connected))
     return len(tally.latencies_ms) / (time.perf_counter() - started), tally
@@ -120,7 +133,7 @@ def measure(clients: int) -> list[str]:
         node.apply(PoolSpec("pool", 0, "10.0.0.0/8", ips=("10.0.0.1-10.255.0.0",), default=True))
         number = 0
         for _ in range(RUNS):
-            rate, tally = uvloop.run(run(node.nats_url, clients, number))
+            rate, tally = uvloop.run(run(node, clients, number))
             number = tally.number
             rates.append(rate)
             latencies += tally.latencies_ms

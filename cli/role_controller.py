@@ -22,7 +22,7 @@ from ipledger.cli.role_engine import snapshots
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.client import EngineClient
 from ipledger.engine.health import Health, HealthServer
-from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.log import LogUnavailableError
 from ipledger.events.tasks import end, first_to_end
 from ipledger.gc import metrics
@@ -70,12 +70,14 @@ async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
                 await stop.wait()
 
 
-async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> JetStreamLog | None:
+async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> DirectLog | None:
     """The realm's log once it is there and whole; None if `stop` came first."""
     while not stop.is_set():
         if nc.is_connected:
             try:
-                return await JetStreamLog.open(nc, realm)
+                log = DirectLog(nc, realm)
+                await log.last()
+                return log
             except LogUnavailableError as error:
                 _log.warning("trying again: %s", error)
         await either(asyncio.sleep(_AGAIN_S), stop)
@@ -84,7 +86,7 @@ async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> JetStre
 
 @contextlib.asynccontextmanager
 async def running_controller(
-    options: ControllerOptions, nc: NatsClient, log: JetStreamLog, stop: asyncio.Event
+    options: ControllerOptions, nc: NatsClient, log: DirectLog, stop: asyncio.Event
 ) -> AsyncGenerator[Controller]:
     """A controller that works. `stop` is set when it ends by itself, and why is raised."""
     realm = options.server.realm

@@ -5,7 +5,9 @@ the log settles which of them is right. Queries are subscribed to by every repli
 group, so that one of them answers.
 
 A command's node is the one in its subject, since NATS permissions allowed that; what the payload
-says of a node is overwritten (DESIGN section 6).
+says of a node is overwritten (DESIGN section 6). Answers go to inboxes alone: nats-server does not
+ask whether a client might have published where it wants its answer, and an engine that answered
+anywhere would write to its own log for whoever asks (ADR 90).
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ from ipledger.engine.commands import (
 from ipledger.engine.commit_loop import Look, Reply, Request
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.strict import check_known
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import from_message
@@ -82,11 +85,15 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "status": Decoder(queries.AskStatus).decode,
     "checkpoint": Decoder(queries.AskCheckpoint).decode,
 }
+_INBOXES = (names.INBOXES, names.ANSWERS_ACROSS_ACCOUNTS)
+_PAYLOAD_BYTES_MAX = 1024 * 1024
+"""What nats-server lets pass unless told otherwise; an agent takes no longer configuration."""
+_decode_attached = Decoder(queries.Attached).decode
 _BUSY = TryAgain("the engine does not lead, or its queue is full")
 _QUEUE = "engines"
 _encode = msgspec.json.Encoder().encode
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 @dataclass(slots=True)
@@ -132,10 +139,20 @@ class EngineService:
 
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
+        if verb == "show":
+            return await self._show(message, names.node_of(node))
         command = await self._decode(message, _NODE_COMMANDS.get(verb))
         if command is not None:
             command = msgspec.structs.replace(command, node=names.node_of(node))
             await self._submit(command, partial(self._reply, message.reply))
+        return None
+
+    async def _show(self, message: Message, node: str) -> None:
+        """A node reads what it holds, and that alone: its key lets it ask no query."""
+        query = await self._decode(message, _decode_attached)
+        if query is not None:
+            asked = msgspec.structs.replace(query, node=node)
+            await self._submit(partial(_show, asked), partial(self._reply, message.reply))
 
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
@@ -199,14 +216,21 @@ class EngineService:
         try:
             if decode is None:
                 raise msgspec.ValidationError(f"unknown verb in subject {message.subject!r}")
-            return decode(message.data)
+            if len(message.data) > _PAYLOAD_BYTES_MAX:
+                size = f"{len(message.data)} bytes, more than {_PAYLOAD_BYTES_MAX}"
+                raise msgspec.ValidationError(f"the payload has {size}")
+            decoded = decode(message.data)
+            check_known(type(decoded), message.data)
+            return decoded
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             refusal = Refusal(Reason.BAD_REQUEST, str(error))
             await self._reply(message.reply, Refused("", refusal))
             return None
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
-        if not inbox:
+        if not inbox.startswith(_INBOXES):
+            if inbox:
+                _log.warning("not answered: %r is no inbox", inbox)
             return
         try:
             await self.bus.publish(inbox, _encode(answer))
@@ -233,6 +257,11 @@ class EngineService:
 
 def _checkpoint(state: State) -> Checkpointed:
     return Checkpointed(str(state.position), state.checkpoint)
+
+
+def _show(query: queries.Attached, state: State) -> Page:
+    rows = queries.attached(state, query)
+    return next(queries.pages(str(state.position), rows))
 
 
 def _find(

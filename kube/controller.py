@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError
 from ipledger.engine.snapshots import Snapshots
-from ipledger.events.log import Log
+from ipledger.events.log import FollowedLog
 from ipledger.events.tasks import first_to_end
 from ipledger.kube import objects
 from ipledger.kube.application_controller import KINDS, ApplicationController
@@ -65,7 +65,7 @@ class Controller:
 
     api: Api
     client: EngineClient
-    log: Log
+    log: FollowedLog
     snapshots: Snapshots | None
     clock: Callable[[], str]
     random: Callable[[], float]

@@ -45,6 +45,10 @@ class Authority:
         )
         return certificate.serial_number
 
+    def write(self, path: Path) -> None:
+        """Write the authority's own certificate."""
+        path.write_bytes(self._certificate.public_bytes(serialization.Encoding.PEM))
+
     def trusting(self) -> ssl.SSLContext:
         """A client's context that trusts this authority alone."""
         pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
