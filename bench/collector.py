@@ -1,9 +1,9 @@
 """A full comparison: 100,000 allocations with 100,000 pods less 1,000, which are zombies.
 
-The engine is `ipledger engine` on an open nats-server. The collector is another process, so that
-its memory is its own. A third serves pods of about 2 KiB each, in pages that were made before, and
-nothing else: an API server's own cost is not measured. All zombies must be freed, and nothing else;
-then it compares once more.
+The engine runs in `ipledger up`. The collector is another process, so that its memory is its own.
+A third serves pods of about 2 KiB each, in pages that were made before, and nothing else: an API
+server's own cost is not measured. All zombies must be freed, and nothing else; then it compares
+once more.
 """
 
 from __future__ import annotations
@@ -22,14 +22,12 @@ from typing import Any
 import nats
 import uvloop
 from aiohttp import web
-from harness import report
-from support.nats_cluster import cluster
-from support.replicas import Replicas, replicas
+from harness import node_up, report
+from support.node import Node
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate
 from ipledger.events.facts import Pod, PoolSpec
-from ipledger.events.names import REALM_DEFAULT
 from ipledger.gc.collector import Collector
 from ipledger.gc.report import Outcome
 from ipledger.gc.settings import Settings
@@ -191,7 +189,7 @@ def peak_mib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-async def measure(node: Replicas, folder: Path) -> tuple[dict[str, float], Counter[str], int]:
+async def measure(node: Node, folder: Path) -> tuple[dict[str, float], Counter[str], int]:
     """Serve, let the collector's process collect, and count commits."""
     server = Server()
     kubeconfig = await server.start(folder)
@@ -205,7 +203,7 @@ async def measure(node: Replicas, folder: Path) -> tuple[dict[str, float], Count
     return json.loads(out), server.calls, await _commits(node) - before
 
 
-async def _commits(node: Replicas) -> int:
+async def _commits(node: Node) -> int:
     nc = await nats.connect(node.nats_url)
     position = (await EngineClient(nc).status()).position
     await nc.close()
@@ -214,18 +212,10 @@ async def _commits(node: Replicas) -> int:
 
 def main() -> int:
     """Measure and print."""
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        cluster(Path(folder), 1) as servers,
-        replicas(Path(folder), servers.url, REALM_DEFAULT, Path()) as realm,
-    ):
-        servers.start(0)
-        realm.start(engines=1, agents=0)
-        realm.apply(POOL)
-        figures, calls, commits = uvloop.run(measure(realm, Path(folder)))
-        held = len(realm.allocations())
-        verified = realm.ipledger("verify")
-        assert verified.returncode == 0, verified.stdout + verified.stderr
+    with tempfile.TemporaryDirectory() as folder, node_up() as node:
+        node.apply(POOL)
+        figures, calls, commits = uvloop.run(measure(node, Path(folder)))
+        held = len(node.allocations())
     assert held == PODS - ZOMBIES, "an allocation was lost or left"
     rows = [
         ["list all pods and nodes", f"{figures['sync_s']:.2f} s"],

@@ -221,6 +221,17 @@ COMMANDS = (
         ("ipledger why shop/web-1", "ipledger why shop/web-1 --at '2h ago' -o json"),
     ),
     Entry(
+        "trace",
+        "ipledger.cli.trace:trace",
+        LOG,
+        "Show the steps of a pod's ADD and DEL with their times and trace id.",
+        (
+            "ipledger trace shop/web-1",
+            "ipledger trace shop/web-1 --interface net1 --at '2h ago'",
+            "ipledger trace shop/web-1 --from export.jsonl -o json",
+        ),
+    ),
+    Entry(
         "diff",
         "ipledger.cli.diff:diff",
         LOG,

@@ -8,6 +8,7 @@ import logging
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 
 from ipledger.cli.cluster import Cluster
 from ipledger.cli.connection import Server
@@ -19,6 +20,7 @@ from ipledger.cli.role_controller import ControllerOptions, running_controller
 from ipledger.cli.role_engine import (
     OwnOptions,
     checkpoints,
+    expose,
     reach_log,
     running,
     second_copy,
@@ -26,6 +28,7 @@ from ipledger.cli.role_engine import (
 )
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.direct_log import DirectLog
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.nats_roles import Role
@@ -87,13 +90,16 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                 second_copy=copy,
                 checkpoints=checkpoints(options.own, options.realm),
                 snapshots=snapshots(engine_nc, options.realm),
+                monotonic=perf_counter,
             )
+            metrics = Exposition(options.realm)
+            expose(engine, engine_nc, metrics)
             async with running(engine, stop):
                 if await either(engine.ready.wait(), stop):
                     controller_as = replace(server, nkey=own.seed_file(Role.CONTROLLER))
                     async with (
-                        running_agent(_agent_options(options, server), agent_nc) as agent,
-                        _controller(options, controller_as, stop),
+                        running_agent(_agent_options(options, server), agent_nc, metrics) as agent,
+                        _controller(options, controller_as, stop, metrics),
                         _key_is_found(url, own.seed_file(Role.ADMIN)),
                     ):
                         note(
@@ -117,7 +123,7 @@ def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
 
 @contextlib.asynccontextmanager
 async def _controller(
-    options: UpOptions, server: Server, stop: asyncio.Event
+    options: UpOptions, server: Server, stop: asyncio.Event, metrics: Exposition
 ) -> AsyncGenerator[None]:
     """The controller, where there is a cluster. Pods get addresses before it has listed all."""
     if not options.cluster.is_there:
@@ -126,7 +132,7 @@ async def _controller(
     told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S, options.collecting)
     async with (
         connected(server, "controller", stop) as nc,
-        running_controller(told, nc, DirectLog(nc, options.realm), stop),
+        running_controller(told, nc, DirectLog(nc, options.realm), stop, metrics),
     ):
         yield
 

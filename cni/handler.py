@@ -20,7 +20,7 @@ from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.answers import Allocated
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
-from ipledger.engine.commands import Allocate, Release, RetainAttachments
+from ipledger.engine.commands import Allocate, Release, RetainAttachments, Steps
 from ipledger.engine.commands import Attachment as Listed
 from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
@@ -41,6 +41,19 @@ Attachment: TypeAlias = tuple[str, str]
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+class _Clock:
+    """Tells the time of later steps of a call from the time at which the agent was asked."""
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._began = _now()
+
+    def sent(self) -> Steps:
+        """The steps of a command that is sent now."""
+        sent = self._steps.agent + round((_now() - self._began) * 1e6)
+        return Steps(self._steps.shim, self._steps.agent, sent)
 
 
 class _Recent:
@@ -80,25 +93,26 @@ class CniHandler:
         default_factory=dict[Attachment, "list[asyncio.Task[Allocated]]"], init=False
     )
 
-    async def handle(self, request: CniRequest, asked: int) -> bytes:
-        """Carry out a call asked at `asked` (microseconds, Unix). Raises `CniError`."""
+    async def handle(self, request: CniRequest, steps: Steps) -> bytes:
+        """Carry out a call that took these steps on its way here. Raises `CniError`."""
+        clock = _Clock(steps)
         match request.command:
             case "ADD":
-                return await self._add(request, asked)
+                return await self._add(request, clock)
             case "DEL":
-                return await self._delete(request)
+                return await self._delete(request, clock)
             case "GC":
-                return await self._collect(request)
+                return await self._collect(request, clock)
             case "STATUS":
                 return await self._status()
             case _:
                 return await self._check(request)
 
-    async def _add(self, request: CniRequest, asked: int) -> bytes:
+    async def _add(self, request: CniRequest, clock: _Clock) -> bytes:
         attachment = (request.sandbox, request.interface)
         self._check_not_ended(attachment)
         self._refused.remove(attachment)
-        asking = asyncio.create_task(self._ask(request, asked))
+        asking = asyncio.create_task(self._ask(request, clock))
         self._adding.setdefault(attachment, []).append(asking)
         try:
             answer = await asking
@@ -114,9 +128,9 @@ class CniHandler:
             self._no_longer_adding(attachment, asking)
         return encode_result(request.config.cni_version, answer.allocation)
 
-    async def _ask(self, request: CniRequest, asked: int) -> Allocated:
+    async def _ask(self, request: CniRequest, clock: _Clock) -> Allocated:
         request = await self._completed(request)
-        return await self.client.allocate(self._allocate(request, asked), self.add_timeout_s)
+        return await self.client.allocate(self._allocate(request, clock), self.add_timeout_s)
 
     def _check_not_ended(self, attachment: Attachment) -> None:
         if self._ended.within(attachment, _FENCE_S):
@@ -137,7 +151,7 @@ class CniHandler:
             self._refused.add((request.sandbox, request.interface))  # the engine never heard of it
             raise
 
-    def _allocate(self, request: CniRequest, asked: int) -> Allocate:
+    def _allocate(self, request: CniRequest, clock: _Clock) -> Allocate:
         ipam, inputs = request.config.ipam, request.inputs
         return Allocate(
             pod=request.pod,
@@ -158,10 +172,10 @@ class CniHandler:
             node_labels=inputs.node_labels,
             network_name=inputs.network_name,
             traceparent=request.traceparent,
-            asked=asked,
+            steps=clock.sent(),
         )
 
-    async def _delete(self, request: CniRequest) -> bytes:
+    async def _delete(self, request: CniRequest, clock: _Clock) -> bytes:
         attachment = (request.sandbox, request.interface)
         was_adding = self._end(attachment)
         release = Release(
@@ -173,6 +187,7 @@ class CniHandler:
             fence=was_adding or not self._refused.within(attachment, _FENCE_S),
             ended_pod=await self._ended_pod(request),
             traceparent=request.traceparent,
+            steps=clock.sent(),
         )
         try:
             await self.client.release(release, _DEL_TIMEOUT_S)
@@ -211,13 +226,14 @@ class CniHandler:
             message = f"the release could not be stored: {error}"
             raise CniError(Code.IO_FAILURE, message) from error
 
-    async def _collect(self, request: CniRequest) -> bytes:
+    async def _collect(self, request: CniRequest, clock: _Clock) -> bytes:
         """A GC. It is not kept for later: its list would be too old by then."""
         retain = RetainAttachments(
             network=request.config.name,
             attachments=tuple(Listed(a.container_id, a.interface) for a in request.valid),
             node=self.node,
             traceparent=request.traceparent,
+            steps=clock.sent(),
         )
         try:
             answer = await self.client.retain(retain, _GC_TIMEOUT_S)

@@ -12,6 +12,7 @@ from msgspec import UNSET, UnsetType
 from ipledger.cni.body import decode_body
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.inputs import PodInputs, read_inputs
+from ipledger.events import traceparent
 from ipledger.events.facts import Pod
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
@@ -35,7 +36,6 @@ _FORMS = {
     "CNI_CONTAINERID": re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]{0,127}"),
     "CNI_IFNAME": re.compile(r"(?!\.{1,2}$)[^/:\s\x00-\x1f\x7f]{1,15}"),
 }
-_TRACEPARENT = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class IpamConfig(msgspec.Struct, frozen=True):
@@ -142,7 +142,8 @@ def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
         pod=pod,
         config=config,
         inputs=read_inputs(body, interface, pod.namespace) if command == "ADD" else PodInputs(),
-        traceparent=_traceparent(headers.get("Traceparent", "")),
+        # One that cannot be read is left out: it must not cost a pod its address.
+        traceparent=traceparent.valid(headers.get("Traceparent", "")),
         valid=_valid(config) if command == "GC" else (),
     )
 
@@ -168,11 +169,6 @@ def _check_variable(variable: str, headers: Mapping[str, str]) -> None:
     form = _FORMS.get(variable)
     if form is not None and not form.fullmatch(value):
         raise CniError(Code.INVALID_ENVIRONMENT, f"{variable}: {value!r} is not valid")
-
-
-def _traceparent(text: str) -> str:
-    """A trace context that cannot be read is left out: it must not cost a pod its address."""
-    return text if _TRACEPARENT.fullmatch(text) else ""
 
 
 def _pod(cni_args: str, sandbox: str) -> Pod:

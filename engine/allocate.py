@@ -6,9 +6,10 @@ from ipledger.engine import pod_annotations
 from ipledger.engine.choice import choose, still_candidates
 from ipledger.engine.commands import Allocate
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.engine.release import released
+from ipledger.engine.release import Cause, released
 from ipledger.engine.routes import routes_of
 from ipledger.engine.selection import Selected, select
+from ipledger.engine.steps import steps_of
 from ipledger.events.clock import format_time
 from ipledger.events.types import (
     AddressesAllocated,
@@ -38,7 +39,7 @@ def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] 
         return Refusal(Reason.SANDBOX_TAKEN, message, "sandbox", command.sandbox)
     held = state.allocations.of((command.pod.uid, command.interface))
     if held is not None:
-        return _again(held, command)
+        return _again(held, command, now)
     place = place_of(command.owner, command.pod.namespace, command.pod.name)
     kept = state.allocations.in_place(place, command.interface) if place else None
     selected = select(state, command, kept)
@@ -49,7 +50,7 @@ def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] 
     return _new(state, command, selected, now)
 
 
-def refused(state: State, command: Allocate, refusal: Refusal) -> tuple[AnyEvent, ...]:
+def refused(state: State, command: Allocate, refusal: Refusal, now: int) -> tuple[AnyEvent, ...]:
     """The event that records a refused ADD, unless the last one recorded was just like it."""
     key = refusal_key(refusal.reason, refusal.decision)
     if state.refusals.get((command.pod.uid, command.interface)) == key:
@@ -64,6 +65,7 @@ def refused(state: State, command: Allocate, refusal: Refusal) -> tuple[AnyEvent
             message=refusal.message,
             decision=refusal.decision,
             traceparent=command.traceparent,
+            steps=steps_of(command, now),
         ),
     )
 
@@ -77,7 +79,7 @@ def _attachment_ended(command: Allocate, ended_at: int) -> Refusal:
     return Refusal(Reason.ATTACHMENT_ENDED, message, "sandbox", command.sandbox)
 
 
-def _again(held: Allocation, command: Allocate) -> tuple[AnyEvent, ...] | Refusal:
+def _again(held: Allocation, command: Allocate, now: int) -> tuple[AnyEvent, ...] | Refusal:
     if held.node != command.node:
         message = f"pod {held.pod} has its addresses on node {held.node}, not {command.node}"
         return Refusal(Reason.OTHER_NODE, message, "node", command.node)
@@ -85,7 +87,10 @@ def _again(held: Allocation, command: Allocate) -> tuple[AnyEvent, ...] | Refusa
         return ()
     return (
         AllocationRebound(
-            allocation=held.id, sandbox=command.sandbox, traceparent=command.traceparent
+            allocation=held.id,
+            sandbox=command.sandbox,
+            traceparent=command.traceparent,
+            steps=steps_of(command, now),
         ),
     )
 
@@ -102,12 +107,13 @@ def _in_place(
                 pod=command.pod,
                 node=command.node,
                 traceparent=command.traceparent,
+                steps=steps_of(command, now),
             ),
         )
     fresh = _new(state, command, _without(state, selected, kept), now)
     if isinstance(fresh, Refusal):
         return fresh
-    return (*released(state, kept, ReleaseReason.POOL_CHANGED), *fresh)
+    return (*released(state, kept, Cause(ReleaseReason.POOL_CHANGED)), *fresh)
 
 
 def _without(state: State, selected: Selected, kept: Allocation) -> Selected:
@@ -147,6 +153,6 @@ def _new(
             routes=routes_of(choice.pools, by_pod, clean_gateway=selected.clean_gateway),
             decision=choice.decision,
             traceparent=command.traceparent,
-            steps={"agent": command.asked, "engine": now} if command.asked else {"engine": now},
+            steps=steps_of(command, now),
         ),
     )

@@ -44,6 +44,9 @@ Replicas: TypeAlias = Annotated[int, Meta(ge=0, le=2**31 - 1)]
 
 Slot: TypeAlias = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 
+Micros: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
+"""Microseconds since the Unix epoch, 0 where nobody knows."""
+
 _Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
@@ -58,20 +61,42 @@ class Command(
     """Base of all commands."""
 
 
-class Allocate(Command, frozen=True):
+class NodeCommand(Command, frozen=True):
+    """Base of what a node's agent asks.
+
+    The service fills in `node`, and in `received` when it came, by the engine's clock.
+    """
+
+    node: str = ""
+    received: Micros = 0
+
+
+class Steps(
+    msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True, omit_defaults=True
+):
+    """When a node took the steps of a CNI call: all by one time of day, that at the agent.
+
+    What was before and behind it is counted from there by a clock that nobody sets. The shim
+    began, the agent heard of it, the agent sent the command.
+    """
+
+    shim: Micros = 0
+    agent: Micros = 0
+    sent: Micros = 0
+
+
+class Allocate(NodeCommand, frozen=True, kw_only=True):
     """Give an interface of a pod its addresses; the same ones if it has them already.
 
     `default_*_pools` are the pools named in the CNI configuration. `network_name` is the
     `namespace/name` of the interface's NetworkAttachmentDefinition, '' where there is none.
     `replicas` is how many pods the owner wants, None where nobody says. `auto_pools` is false where
-    pools of subnets may not be asked for. `asked` is when the agent was asked, in microseconds
-    since the Unix epoch by its clock.
+    pools of subnets may not be asked for.
     """
 
     pod: Pod
     sandbox: ContainerId
     interface: Interface
-    node: str = ""
     network: _Text = ""
     default_ipv4_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv4Pools")
     default_ipv6_pools: tuple[Name, ...] = msgspec.field(default=(), name="defaultIPv6Pools")
@@ -86,10 +111,10 @@ class Allocate(Command, frozen=True):
     node_labels: dict[str, str] = {}
     network_name: _Text = ""
     traceparent: TraceParent = ""
-    asked: int = 0
+    steps: Steps = Steps()
 
 
-class Release(Command, frozen=True):
+class Release(NodeCommand, frozen=True, kw_only=True):
     """A CNI DEL: the attachment is over. Frees only what this very sandbox holds.
 
     `fence` is set when an ADD for the attachment may still be on its way: then it is recorded,
@@ -100,10 +125,10 @@ class Release(Command, frozen=True):
 
     sandbox: ContainerId
     interface: Interface
-    node: str = ""
     fence: bool = True
     ended_pod: _Text = ""
     traceparent: TraceParent = ""
+    steps: Steps = Steps()
 
 
 class Attachment(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
@@ -113,7 +138,7 @@ class Attachment(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fie
     interface: _Text
 
 
-class RetainAttachments(Command, frozen=True):
+class RetainAttachments(NodeCommand, frozen=True, kw_only=True):
     """A CNI GC: of its attachments to a network, a node has only the ones listed.
 
     All others are released, except those that are too young to be on a list that was made before
@@ -122,14 +147,12 @@ class RetainAttachments(Command, frozen=True):
 
     network: _Text
     attachments: tuple[Attachment, ...]
-    node: str = ""
     traceparent: TraceParent = ""
+    steps: Steps = Steps()
 
 
-class Confirm(Command, frozen=True):
+class Confirm(NodeCommand, frozen=True):
     """Nothing: the answer says that commands of this node reach an engine that leads."""
-
-    node: str = ""
 
 
 class ReleaseAllocation(Command, frozen=True):
@@ -144,6 +167,7 @@ class ReleaseAllocation(Command, frozen=True):
     sandbox: str | None = None
     reason: Literal["operator", "gc"] = "operator"
     evidence: _Text = ""
+    traceparent: TraceParent = ""
 
 
 class ImportAllocation(Command, frozen=True):

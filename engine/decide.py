@@ -75,7 +75,7 @@ def decide(state: State, command: AnyCommand, now: int) -> Decision:
     if isinstance(command, Allocate):
         outcome = allocate(state, command, now)
         if isinstance(outcome, Refusal):
-            return Decision(refused(state, command, outcome), outcome)
+            return Decision(refused(state, command, outcome, now), outcome)
     elif isinstance(command, Release):
         outcome = release(state, command, now)
     elif isinstance(command, RetainAttachments):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from ipledger.engine.auto_pools import Leaving, addresses_of, emptied, shed
 from ipledger.engine.commands import Release, ReleaseAllocation, RetainAttachments
 from ipledger.engine.importing import unknown_sandbox
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.steps import steps_of
 from ipledger.events.types import (
     AddressesHeld,
     AddressesReleased,
@@ -24,18 +27,29 @@ LISTED_WITHIN_MICROS = FENCE_MICROS
 """How old a runtime's list of attachments may be: an attachment that came later is not on it."""
 
 
+class Cause(msgspec.Struct, frozen=True):
+    """Why an allocation ends, as its event tells it: see `AddressesReleased`."""
+
+    reason: str
+    evidence: str = ""
+    traceparent: str = ""
+    steps: dict[str, int] = {}
+
+
 def release(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
     """A DEL: free or hold what this very sandbox has on this very node, else nothing."""
     held = state.allocations.at((command.sandbox, command.interface))
     if held is not None:
-        return _over(state, held, command) if held.node == command.node else ()
+        return _over(state, held, command, now) if held.node == command.node else ()
     imported = _imported(state, command)
-    events = () if imported is None else _over(state, imported, command)
+    events = () if imported is None else _over(state, imported, command, now)
     return (*events, *_fence(state, command, now))
 
 
-def _over(state: State, held: Allocation, command: Release) -> tuple[AnyEvent, ...]:
-    return _detached(state, (held,), ReleaseReason.CNI_DEL, traceparent=command.traceparent)
+def _over(state: State, held: Allocation, command: Release, now: int) -> tuple[AnyEvent, ...]:
+    steps = steps_of(command, now)
+    cause = Cause(ReleaseReason.CNI_DEL, traceparent=command.traceparent, steps=steps)
+    return _detached(state, (held,), cause)
 
 
 def _imported(state: State, command: Release) -> Allocation | None:
@@ -75,8 +89,9 @@ def retain_attachments(
         and allocation.bound <= now - LISTED_WITHIN_MICROS
     ]
     evidence = f"not among the {len(listed)} attachments to {command.network!r} on {command.node}"
+    steps = steps_of(command, now)
     return _detached(
-        state, stale, ReleaseReason.CNI_GC, evidence=evidence, traceparent=command.traceparent
+        state, stale, Cause(ReleaseReason.CNI_GC, evidence, command.traceparent, steps)
     )
 
 
@@ -96,15 +111,12 @@ def release_allocation(state: State, command: ReleaseAllocation) -> tuple[AnyEve
     if by_collector and _has_place(state, held):
         message = f"allocation {held.id} is kept for the next pod {held.pod}"
         return Refusal(Reason.PLACE_EXISTS, message, "allocation", held.id)
-    return released(state, held, command.reason, evidence=command.evidence)
+    return released(state, held, Cause(command.reason, command.evidence, command.traceparent))
 
 
-def released(
-    state: State, held: Allocation, reason: str, *, evidence: str = "", traceparent: str = ""
-) -> tuple[AnyEvent, ...]:
+def released(state: State, held: Allocation, cause: Cause) -> tuple[AnyEvent, ...]:
     """An allocation's release, and what its pools do then: shrink, or go with their last one."""
-    event = _release_of(held, reason, evidence, traceparent)
-    return (event, *_pools_without(state, (held,)))
+    return (_release_of(held, cause), *_pools_without(state, (held,)))
 
 
 def _changed(held: Allocation, command: ReleaseAllocation) -> Refusal | None:
@@ -118,37 +130,34 @@ def _changed(held: Allocation, command: ReleaseAllocation) -> Refusal | None:
     return None
 
 
-def _detached(
-    state: State,
-    ended: Iterable[Allocation],
-    reason: str,
-    *,
-    evidence: str = "",
-    traceparent: str = "",
-) -> tuple[AnyEvent, ...]:
+def _detached(state: State, ended: Iterable[Allocation], cause: Cause) -> tuple[AnyEvent, ...]:
     """The ends of attachments: held where there is a place for the next pod, else released."""
     events: list[AnyEvent] = []
     leaving: list[Allocation] = []
     for held in ended:
         if _has_place(state, held):
             events.append(
-                AddressesHeld(allocation=held.id, sandbox=held.sandbox, traceparent=traceparent)
+                AddressesHeld(
+                    allocation=held.id,
+                    sandbox=held.sandbox,
+                    traceparent=cause.traceparent,
+                    steps=cause.steps,
+                )
             )
         else:
             leaving.append(held)
-            events.append(_release_of(held, reason, evidence, traceparent))
+            events.append(_release_of(held, cause))
     return (*events, *_pools_without(state, leaving))
 
 
-def _release_of(
-    held: Allocation, reason: str, evidence: str, traceparent: str
-) -> AddressesReleased:
+def _release_of(held: Allocation, cause: Cause) -> AddressesReleased:
     return AddressesReleased(
         allocation=held.id,
         sandbox=held.sandbox,
-        reason=reason,
-        evidence=evidence,
-        traceparent=traceparent,
+        reason=cause.reason,
+        evidence=cause.evidence,
+        traceparent=cause.traceparent,
+        steps=cause.steps,
     )
 
 

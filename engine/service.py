@@ -2,7 +2,7 @@
 
 Commands are subscribed to only while the engine leads, by every engine that believes it does:
 the log settles which of them is right. Queries are subscribed to by every replica in a queue
-group, so that one of them answers.
+group, so that one of them answers; so is what a node asks of its own attachments.
 
 A command's node is the one in its subject, since NATS permissions allowed that; what the payload
 says of a node is overwritten (DESIGN section 6). Answers go to inboxes alone: nats-server does not
@@ -50,7 +50,7 @@ from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.strict import check_known
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
-from ipledger.events.position import from_message
+from ipledger.events.position import Position, from_message
 from ipledger.events.tasks import end
 from ipledger.projections.state import State
 
@@ -128,9 +128,9 @@ class EngineService:
         if role not in (Role.STANDBY, Role.LEADER):
             await self._unsubscribe(self._queries)
         elif not self._queries:
-            self._queries.append(
-                await subscribe(names.query(realm, "*"), queue=_QUEUE, cb=self._on_query)
-            )
+            asked, shown = names.query(realm, "*"), names.node_command(realm, "*", "show")
+            self._queries.append(await subscribe(asked, queue=_QUEUE, cb=self._on_query))
+            self._queries.append(await subscribe(shown, queue=_QUEUE, cb=self._on_show))
 
     async def _unsubscribe(self, subscriptions: list[Subscription]) -> None:
         while subscriptions:
@@ -139,20 +139,24 @@ class EngineService:
 
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
-        if verb == "show":
-            return await self._show(message, names.node_of(node))
+        if verb == "show":  # a question, which any replica answers
+            return
         command = await self._decode(message, _NODE_COMMANDS.get(verb))
         if command is not None:
-            command = msgspec.structs.replace(command, node=names.node_of(node))
+            command = msgspec.structs.replace(
+                command, node=names.node_of(node), received=self.engine.clock()
+            )
             await self._submit(command, partial(self._reply, message.reply))
-        return None
 
-    async def _show(self, message: Message, node: str) -> None:
+    async def _on_show(self, message: Message) -> None:
         """A node reads what it holds, and that alone: its key lets it ask no query."""
         query = await self._decode(message, _decode_attached)
         if query is not None:
-            asked = msgspec.structs.replace(query, node=node)
-            await self._submit(partial(_show, asked), partial(self._reply, message.reply))
+            node = names.node_of(message.subject.split(".")[-2])
+            show = partial(_show, msgspec.structs.replace(query, node=node))
+            await self._look(
+                show, from_message(query.at_least), partial(self._reply, message.reply)
+            )
 
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
@@ -174,10 +178,13 @@ class EngineService:
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
             reply = partial(self._reply_found, message.reply)
-            looking = self.engine.look(partial(_find, query), at_least, reply)
+            await self._look(partial(_find, query), at_least, reply)
         else:
             reply = partial(self._reply, message.reply)
-            looking = self.engine.look(partial(self._answer, query), at_least, reply)
+            await self._look(partial(self._answer, query), at_least, reply)
+
+    async def _look(self, look: Look, at_least: Position, reply: Reply) -> None:
+        looking = self.engine.look(look, at_least, reply)
         if self.engine.is_behind(at_least):
             self._begin(looking)  # others must not wait with it
         else:

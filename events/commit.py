@@ -18,21 +18,37 @@ GENESIS = "0" * 64
 """`prev` of the first commit."""
 
 
-class Commit(msgspec.Struct, frozen=True, gc=False):
-    """A decoded commit. `time` is RFC 3339; it never goes backwards along the log."""
+class Took(msgspec.Struct, frozen=True, gc=False):
+    """How long a commit took, in microseconds from its time, by a clock that nobody sets.
+
+    Until the last command in it was decided, and until it was acknowledged.
+    """
+
+    decided: int
+    stored: int
+
+
+class Commit(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """A decoded commit. `time` is RFC 3339; it never goes backwards along the log.
+
+    `prev_took` is of the commit before, where the same engine made it: nobody knows how long a
+    commit takes while it is written (ADR 84).
+    """
 
     v: int
     epoch: int
     time: str
     prev: str
+    prev_took: Took | None = msgspec.field(default=None, name="prevTook")
     events: tuple[AnyEvent, ...]
 
 
-class _Envelope(msgspec.Struct, frozen=True, gc=False):
+class _Envelope(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     v: int
     epoch: int
     time: str
     prev: str
+    prev_took: Took | None = msgspec.field(default=None, name="prevTook")
     events: tuple[msgspec.Raw, ...]
 
 
@@ -66,11 +82,26 @@ def encode_event(event: AnyEvent) -> bytes:
     return _encoder.encode(event)
 
 
-def encode(epoch: int, time_micros: int, prev: str, events: Iterable[bytes]) -> bytes:
+def encode(
+    epoch: int,
+    time_micros: int,
+    prev: str,
+    events: Iterable[bytes],
+    prev_took: Took | None = None,
+) -> bytes:
     """The payload of a commit of events that `encode_event` encoded."""
     raw = tuple(msgspec.Raw(event) for event in events)
     assert raw, "a commit holds at least one event"
-    return _encoder.encode(_Envelope(FORMAT, epoch, format_time(time_micros), prev, raw))
+    return _encoder.encode(
+        _Envelope(
+            v=FORMAT,
+            epoch=epoch,
+            time=format_time(time_micros),
+            prev=prev,
+            prev_took=prev_took,
+            events=raw,
+        )
+    )
 
 
 def decode(payload: bytes) -> Commit:

@@ -104,12 +104,27 @@ class ReservationDeleted(Event, frozen=True):
     name: str
 
 
+class Step:
+    """The words that a key of an event's `steps` may be, in their order."""
+
+    SHIM = "shim"
+    """The CNI plugin began."""
+    AGENT = "agent"
+    """The node's agent was asked."""
+    SENT = "sent"
+    """The agent sent its command, for the first time."""
+    RECEIVED = "received"
+    """An engine that led had the command."""
+    ENGINE = "engine"
+    """It was decided; it has the commit's time."""
+
+
 class AddressesAllocated(Event, frozen=True):
     """An interface of a pod holds these addresses from here on, all or none.
 
     `slot` is the item of an `ippools` annotation without interfaces that was claimed, or -1.
-    `steps` maps the name of a step that came before (`agent`, `engine`) to its time in
-    microseconds since the Unix epoch, by the clock of the process that took it.
+    `steps` maps the name of a step that came before (of `Step`) to its time in microseconds since
+    the Unix epoch, by the clock of the machine that took it.
     """
 
     allocation: str
@@ -161,6 +176,7 @@ class AllocationRebound(Event, frozen=True):
     pod: Pod | None = None
     node: str = ""
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class AddressesHeld(Event, frozen=True):
@@ -169,6 +185,7 @@ class AddressesHeld(Event, frozen=True):
     allocation: str
     sandbox: str
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class AddressesReleased(Event, frozen=True):
@@ -182,6 +199,7 @@ class AddressesReleased(Event, frozen=True):
     reason: str
     evidence: str = ""
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class ReleaseReason:
@@ -239,6 +257,7 @@ class AllocationRefused(Event, frozen=True):
     message: str
     decision: tuple[Candidate, ...] = ()
     traceparent: str = ""
+    steps: dict[str, int] = {}
 
 
 class CheckpointSigned(Event, frozen=True):

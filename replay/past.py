@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from ipledger.events.addresses import format_ip, parse_ip
-from ipledger.events.commit import digest
+from ipledger.events.commit import Commit, decode, digest
 from ipledger.events.log import BrokenLogError, Entry, ReadableLog
 from ipledger.events.position import START, Position
 from ipledger.projections.fold import Fold
@@ -142,6 +142,12 @@ class Past:
             found = logged(entry)
             for index in at[entry.sequence]:
                 yield found[index]
+
+    async def commit(self, sequence: int) -> Commit | None:
+        """A commit, None behind the end of the log. Raises as `events` does."""
+        if sequence > self.last:
+            return None
+        return decode((await self._checked(await self.log.get(sequence), sequence)).payload)
 
     async def allocation_events(self, number: int, position: Position) -> list[LoggedEvent]:
         """The events about an allocation up to a position."""

@@ -109,7 +109,7 @@ static void add(struct text *text, const char *string)
     add_bytes(text, string, strlen(string));
 }
 
-static void add_number(struct text *text, size_t number)
+static void add_number(struct text *text, unsigned long long number)
 {
     char digits[24];
     size_t at = sizeof digits;
@@ -467,13 +467,13 @@ static size_t read_stdin(void)
 
 /* ---- The request ------------------------------------------------------------------------- */
 
-/* Milliseconds on a clock that nobody sets. */
+/* Microseconds on a clock that nobody sets, and that the agent has too. */
 static long long now(void)
 {
     struct timespec time;
 
     clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec * 1000LL + time.tv_nsec / 1000000;
+    return time.tv_sec * 1000000LL + time.tv_nsec / 1000;
 }
 
 static void wait_until_ready(int fd, short events, long long deadline)
@@ -484,7 +484,7 @@ static void wait_until_ready(int fd, short events, long long deadline)
         long long left = deadline - now();
         if (left <= 0)
             die_unanswered("no answer within " TEXT(ANSWER_SECONDS) " s");
-        int ready = poll(&item, 1, (int)left);
+        int ready = poll(&item, 1, (int)(left / 1000 + 1));
         if (ready > 0)
             return;
         if (ready < 0 && errno != EINTR)
@@ -737,10 +737,11 @@ static int pass_on(const struct answer *state)
 
 /* ---- The program ------------------------------------------------------------------------- */
 
-static int call_agent(size_t config_length)
+/* started is when this program began: the agent counts from it how long the pod has waited. */
+static int call_agent(size_t config_length, long long started)
 {
-    char length_bytes[64];
-    struct text length = {length_bytes, 0, sizeof length_bytes};
+    char numbers_bytes[128];
+    struct text numbers = {numbers_bytes, 0, sizeof numbers_bytes};
     static const char start[] = "POST /cni HTTP/1.1\r\nHost: ipledger\r\nConnection: close\r\n"
                                 "Content-Type: application/json\r\n";
     struct iovec parts[3 + 3 * COUNT(FORWARDED)];
@@ -749,13 +750,15 @@ static int call_agent(size_t config_length)
 
     parts[count++] = part_of(start, sizeof start - 1);
     count += gather_variables(parts + count);
-    add(&length, "Content-Length: ");
-    add_number(&length, config_length);
-    add(&length, "\r\n\r\n");
-    parts[count++] = part_of(length.bytes, length.length);
+    add(&numbers, "Ipledger-Started: ");
+    add_number(&numbers, (unsigned long long)started);
+    add(&numbers, "\r\nContent-Length: ");
+    add_number(&numbers, config_length);
+    add(&numbers, "\r\n\r\n");
+    parts[count++] = part_of(numbers.bytes, numbers.length);
     parts[count++] = part_of(config, config_length);
 
-    long long deadline = now() + ANSWER_SECONDS * 1000LL;
+    long long deadline = now() + ANSWER_SECONDS * 1000000LL;
     int fd = connect_to_agent();
     send_parts(fd, parts, count, deadline);
     read_answer(fd, &state, deadline);
@@ -782,6 +785,7 @@ int main(void)
 {
     struct span version = {NULL, NULL}, socket_path = {NULL, NULL};
     const char *command = getenv("CNI_COMMAND");
+    long long started = now();
 
     signal(SIGPIPE, SIG_IGN);
     size_t length = read_stdin();
@@ -796,5 +800,5 @@ int main(void)
     if (strcmp(command, "VERSION") == 0)
         return print_versions();
     use_socket(socket_path);
-    return call_agent(length);
+    return call_agent(length, started);
 }

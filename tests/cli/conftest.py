@@ -43,7 +43,16 @@ async def engine(nc: NatsClient, realm: str, clock: Clock) -> AsyncGenerator[Eng
     """A running engine of the realm, and a client of it."""
     log = await JetStreamLog.create(nc, realm)
     checkpoints = Checkpoints(SIGNER, realm)
-    engine = Engine(log, nc, realm, "engine-1", clock=clock, alone=True, checkpoints=checkpoints)
+    engine = Engine(
+        log,
+        nc,
+        realm,
+        "engine-1",
+        clock=clock,
+        monotonic=lambda: 0.0,
+        alone=True,
+        checkpoints=checkpoints,
+    )
     service = EngineService(nc, engine)
     await service.start()
     running = asyncio.create_task(engine.run())

@@ -27,6 +27,7 @@ FURNISHED = (
     "who",
     "log",
     "past",
+    "trace",
     "verify",
     "release",
     "status",

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -129,6 +130,7 @@ async def test_the_request_carries_the_call_exactly(shim: Path, agent: Agent) ->
     agent.answers(response(b"{}"))
     stdin = config(agent, prevResult={"ips": [1, 2]}, name="\N{SNOWMAN}") + b"\n \x00"
 
+    before = time.monotonic_ns() // 1000
     await call(
         shim,
         stdin,
@@ -141,13 +143,15 @@ async def test_the_request_carries_the_call_exactly(shim: Path, agent: Agent) ->
         HOME="/root",
     )
 
+    started = int(agent.requests[0].partition(b"Ipledger-Started: ")[2].partition(b"\r")[0])
+    assert before <= started <= time.monotonic_ns() // 1000
     assert agent.requests == [
         b"POST /cni HTTP/1.1\r\nHost: ipledger\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\n"
         b"Cni-Command: DEL\r\nCni-Containerid: c1\r\nCni-Netns: \r\nCni-Ifname: eth0\r\n"
         b"Cni-Args: IgnoreUnknown=1;K8S_POD_NAME=p: q\r\n"
         b"Traceparent: 00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\r\n"
-        b"Content-Length: %d\r\n\r\n%s" % (len(stdin), stdin)
+        b"Ipledger-Started: %d\r\nContent-Length: %d\r\n\r\n%s" % (started, len(stdin), stdin)
     ]
 
 

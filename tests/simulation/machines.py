@@ -15,7 +15,7 @@ from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox, Stored, StoreError
 from ipledger.cni.request import parse
-from ipledger.engine.commands import Release
+from ipledger.engine.commands import Release, Steps
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.service import EngineService
 from simulation.process import Process
@@ -218,7 +218,7 @@ class NodeMachine(Machine):
         handler = self.handler
         assert handler is not None
         try:
-            response = await handler.handle(parse(headers, body), process.clock())
+            response = await handler.handle(parse(headers, body), Steps(agent=process.clock()))
         except CniError as error:
             outcome = Outcome(error.code, str(error))
         else:

@@ -239,9 +239,9 @@ def a_new_sandbox_is_a_new_allocation() -> _Patch:
     """A pod's next sandbox does not get what the pod has."""
     again = allocate._again  # pyright: ignore[reportPrivateUsage]
 
-    def anew(held: Allocation, command: Allocate) -> Any:
+    def anew(held: Allocation, command: Allocate, now: int) -> Any:
         if held.sandbox == command.sandbox:
-            return again(held, command)
+            return again(held, command, now)
         state = states[-1]
         selected = select(state, command, None)
         if isinstance(selected, Refusal):

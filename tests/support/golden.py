@@ -25,6 +25,7 @@ from ipledger.engine.commands import (
     ImportAllocation,
     Release,
     ReleaseAllocation,
+    Steps,
 )
 from ipledger.engine.decide import Decision, decide
 from ipledger.events import commit
@@ -144,18 +145,23 @@ def _checkpoint(payloads: list[bytes]) -> CheckpointSigned:
 
 
 def _decided(state: State, text: str, now: int) -> Decision:
-    return decide(state, _with_trace(command(text)), now)
+    return decide(state, _with_trace(command(text), now), now)
 
 
-def _with_trace(asked: AnyCommand) -> AnyCommand:
+def _with_trace(asked: AnyCommand, now: int) -> AnyCommand:
+    steps = Steps(shim=now - 1700, agent=now - 1500, sent=now - 1400)
     match asked:
         case Allocate():
             return msgspec.structs.replace(
-                asked, traceparent=TRACEPARENT, network="podnet", asked=NOON - 1500
+                asked, traceparent=TRACEPARENT, network="podnet", steps=steps, received=now - 200
             )
-        case Release() | ImportAllocation():
+        case Release():
+            return msgspec.structs.replace(
+                asked, traceparent=TRACEPARENT, steps=steps, received=now - 100
+            )
+        case ImportAllocation() | ReleaseAllocation():
             return msgspec.structs.replace(asked, traceparent=TRACEPARENT)
-        case ReleaseAllocation() | _:
+        case _:
             return asked
 
 
@@ -168,7 +174,8 @@ def _store(state: State, payloads: list[bytes], events: list[AnyEvent]) -> None:
 def _append(state: State, payloads: list[bytes], events: list[AnyEvent]) -> None:
     prev = commit.digest(payloads[-1]) if payloads else commit.GENESIS
     encoded = [commit.encode_event(event) for event in events]
-    payloads.append(commit.encode(state.epoch, _time(payloads), prev, encoded))
+    took = commit.Took(40, 900) if payloads else None
+    payloads.append(commit.encode(state.epoch, _time(payloads), prev, encoded, took))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from ipledger.engine.commands import (
     ApplyReservation,
     Release,
     ReleaseAllocation,
+    Steps,
 )
 from ipledger.engine.decide import decide
 from ipledger.events import commit
@@ -122,7 +123,7 @@ class Cluster:
             default_ipv4_pools=(pool,) if pool else (f"{namespace}-v4",),
             default_ipv6_pools=(f"{namespace}-v6",) if dual and not pool else (),
             traceparent=f"00-{bits(128):032x}-{bits(64):016x}-01",
-            asked=self.now - self.random.randrange(300, 4000),
+            steps=Steps(agent=self.now - self.random.randrange(300, 4000)),
         )
 
     def _scarce(self) -> Allocate:

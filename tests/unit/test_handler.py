@@ -17,7 +17,7 @@ from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox
 from ipledger.cni.request import CniRequest, parse
 from ipledger.engine.client import EngineClient
-from ipledger.engine.commands import ApplyPool
+from ipledger.engine.commands import ApplyPool, Steps
 from ipledger.events import commit
 from ipledger.events.facts import PoolSpec
 from ipledger.events.types import AnyEvent
@@ -48,9 +48,9 @@ def events(r: Realm) -> list[AnyEvent]:
 async def test_a_del_ends_an_add_that_is_still_being_tried() -> None:
     async with realm() as r:
         handler = agent(r)
-        adding = asyncio.create_task(handler.handle(call("ADD", "s1"), 0))
+        adding = asyncio.create_task(handler.handle(call("ADD", "s1"), Steps()))
         await asyncio.sleep(5)
-        assert await handler.handle(call("DEL", "s1"), 0) == b""
+        assert await handler.handle(call("DEL", "s1"), Steps()) == b""
         with pytest.raises(CniError, match="s1 interface eth0 was deleted") as told:
             await adding
         assert told.value.code == 104
@@ -64,17 +64,17 @@ async def test_a_del_ends_an_add_that_is_still_being_tried() -> None:
 async def test_an_add_behind_its_del_is_refused_by_the_agent_itself() -> None:
     async with realm() as r:
         handler = agent(r)
-        await handler.handle(call("DEL", "s1"), 0)
+        await handler.handle(call("DEL", "s1"), Steps())
         with pytest.raises(CniError, match="was deleted"):
-            await handler.handle(call("ADD", "s1"), 0)
+            await handler.handle(call("ADD", "s1"), Steps())
 
 
 @in_virtual_time
 async def test_a_del_of_another_sandbox_leaves_an_add_alone() -> None:
     async with realm() as r:
         handler = agent(r)
-        adding = asyncio.create_task(handler.handle(call("ADD", "s1"), 0))
-        await handler.handle(call("DEL", "s2"), 0)
+        adding = asyncio.create_task(handler.handle(call("ADD", "s1"), Steps()))
+        await handler.handle(call("DEL", "s2"), Steps())
         await r.leader("engine")
         await r.client().apply(ApplyPool(pool=POOL))
         assert json.loads(await adding)["ips"] == [{"address": "10.0.0.1/24"}]

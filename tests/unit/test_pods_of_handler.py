@@ -15,7 +15,7 @@ from ipledger.cni.outbox import Outbox
 from ipledger.cni.request import CniRequest, parse
 from ipledger.engine.answers import Allocated, Released
 from ipledger.engine.client import EngineClient, RefusedError
-from ipledger.engine.commands import Allocate, Release
+from ipledger.engine.commands import Allocate, Release, Steps
 from ipledger.engine.refusals import Reason, Refusal
 
 FULL = Refusal(Reason.POOL_EXHAUSTED, "no address left")
@@ -70,7 +70,7 @@ def handler(engine: Engine, view: View | None) -> CniHandler:
 
 async def refused(handler: CniHandler) -> int:
     with pytest.raises(CniError) as caught:
-        await handler.handle(call("ADD"), 0)
+        await handler.handle(call("ADD"), Steps())
     return caught.value.code
 
 
@@ -91,7 +91,7 @@ async def test_the_engine_hears_nothing_of_what_the_cluster_refuses() -> None:
     dead = handler(engine, View(CniError(Code.POD_NOT_ALIVE, "it was evicted")))
     assert await refused(dead) == Code.POD_NOT_ALIVE
     assert engine.asked == []
-    await dead.handle(call("DEL"), 0)
+    await dead.handle(call("DEL"), Steps())
     assert [release.fence for release in engine.released] == [False]  # no ADD is on its way
 
 
@@ -100,11 +100,11 @@ async def test_a_del_names_its_pod_only_where_the_cluster_says_that_it_is_over(
     ended: bool, named: str
 ) -> None:
     engine = Engine()
-    await handler(engine, View(ended=ended)).handle(call("DEL"), 0)
+    await handler(engine, View(ended=ended)).handle(call("DEL"), Steps())
     assert [release.ended_pod for release in engine.released] == [named]
 
 
 async def test_a_del_without_a_view_of_the_cluster_names_no_pod() -> None:
     engine = Engine()
-    await handler(engine, None).handle(call("DEL"), 0)
+    await handler(engine, None).handle(call("DEL"), Steps())
     assert [release.ended_pod for release in engine.released] == [""]

@@ -41,6 +41,7 @@ CORE = [
             "routes",
             "selection",
             "selectors",
+            "steps",
             "subnets",
             "pools",
             "pool_checks",
@@ -55,7 +56,17 @@ CORE = [
     ),
     *(
         f"events/{name}.py"
-        for name in ("types", "facts", "commit", "chain", "addresses", "position", "clock", "log")
+        for name in (
+            "types",
+            "facts",
+            "commit",
+            "chain",
+            "addresses",
+            "position",
+            "clock",
+            "log",
+            "traceparent",
+        )
     ),
 ]
 PORT = "events/log.py"
