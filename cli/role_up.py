@@ -34,6 +34,7 @@ from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.nats_roles import Role
 from ipledger.events.tasks import end
 from ipledger.gc.settings import Settings
+from ipledger.projections.exhaustion import Usage
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +53,7 @@ class UpOptions:
     realm: str
     timeout_s: float
     checkpoint_every: int
+    forecast_window_s: float
     cluster: Cluster
     collecting: Settings
 
@@ -91,6 +93,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                 checkpoints=checkpoints(options.own, options.realm),
                 snapshots=snapshots(engine_nc, options.realm),
                 monotonic=perf_counter,
+                usage=Usage(options.forecast_window_s),
             )
             metrics = Exposition(options.realm)
             expose(engine, engine_nc, metrics)

@@ -249,7 +249,7 @@ def test_everything_works_over_mutual_tls(
 ) -> None:
     authority, files = Authority(), {end: tmp_path / f"tls.{end}" for end in ("crt", "key", "ca")}
     authority.issue(files["crt"], files["key"])
-    authority.write(files["ca"])
+    files["ca"].write_bytes(authority.pem)
     own = ("--tls-ca", files["ca"], "--tls-cert", files["crt"], "--tls-key", files["key"])
     configure("--node", "worker-1", *map(str, own), "--mutual")
     url = ("--nats", f"tls://127.0.0.1:{free_port}")
