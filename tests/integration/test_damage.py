@@ -144,7 +144,7 @@ def make_anew(node: Node) -> None:
 
 
 async def _delete(node: Node, *, make_anew: bool) -> None:
-    nc = await node.connect("restore")
+    nc = await node.as_user("restore")
     try:
         await nc.jetstream().delete_stream("IPLEDGER_default")
         if make_anew:

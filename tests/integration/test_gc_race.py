@@ -132,7 +132,7 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
     settings = Settings(
         min_age_s=variant.min_age_s, interval_s=0.5, share_max=1.0, count_max=1_000_000
     )
-    nc, agent_nc = await node.connect("admin"), await node.connect(node.own_key)
+    nc, agent_nc = await node.as_user("admin"), await node.as_user(node.own_key)
     engine = EngineClient(nc, timeout_s=60.0)
     agent = EngineClient(agent_nc, timeout_s=60.0)
     await engine.apply(ApplyPool(pool=POOL))

@@ -68,7 +68,7 @@ def test_a_damaged_snapshot_is_told_of_and_the_log_is_folded(used: Node) -> None
 
 
 async def _lose_chunks(node: Node) -> None:
-    nc = await node.connect("engine")
+    nc = await node.as_user("engine")
     try:
         chunks = "$O.IPLEDGER_SNAPSHOTS_default.C.>"
         assert await nc.jetstream().purge_stream(BUCKET, subject=chunks)

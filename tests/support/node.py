@@ -66,7 +66,7 @@ class Operator:
         key = self.key("admin")
         return {"IPLEDGER_NKEY": str(key)} if key is not None else {}
 
-    async def connect(self, user: str = "admin") -> NatsClient:
+    async def as_user(self, user: str = "admin") -> NatsClient:
         """A client of NATS, as a user of the realm's servers."""
         return await connect(self.nats_url, self.key(user))
 
@@ -100,7 +100,7 @@ class Operator:
         """Run `question(client)` with a client that knows of everything in the log by now."""
 
         async def run() -> T:
-            nc = await self.connect()
+            nc = await self.as_user()
             try:
                 log = DirectLog(nc, self.realm)
                 client = EngineClient(nc, self.realm, ASK_TIMEOUT_S)
