@@ -80,10 +80,13 @@ async def apiserver(folder: Path) -> None:
 def _application(server: ApiServer, number: int) -> None:
     namespace, metadata = f"ns-{number % NAMESPACES}", {"name": f"app-{number}"}
     made = server.create("apps/v1", "deployments", {"metadata": metadata}, namespace)
-    owner = {"apiVersion": "apps/v1", "kind": "Deployment", "controller": True}
-    owner |= {"name": f"app-{number}", "uid": made["metadata"]["uid"]}
-    metadata = {"name": f"set-{number}", "ownerReferences": [owner]}
-    server.create("apps/v1", "replicasets", {"metadata": metadata}, namespace)
+    owner = _owner("Deployment", f"app-{number}", made["metadata"]["uid"])
+    owned = {"name": f"set-{number}", "ownerReferences": [owner]}
+    server.create("apps/v1", "replicasets", {"metadata": owned}, namespace)
+
+
+def _owner(kind: str, name: str, uid: str) -> dict[str, Any]:
+    return {"apiVersion": "apps/v1", "kind": kind, "controller": True, "name": name, "uid": uid}
 
 
 # The agents.
@@ -170,8 +173,7 @@ class Kubelets:
 
     async def _create(self, number: int) -> None:
         app = number % APPS
-        owner = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True}
-        owner |= {"name": f"set-{app}", "uid": self._sets[app]}
+        owner = _owner("ReplicaSet", f"set-{app}", self._sets[app])
         metadata = {"name": f"pod-{number}", "labels": {"app": f"app-{app}"}}
         body = {
             "metadata": {**metadata, "ownerReferences": [owner]},
