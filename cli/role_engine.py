@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 from nats.aio.client import Client as NatsClient
 
@@ -18,6 +19,9 @@ from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer, engine_health
+from ipledger.engine.metrics.engine_metrics import EngineMetrics
+from ipledger.engine.metrics.exposition import Exposition
+from ipledger.engine.metrics.metric import Role
 from ipledger.engine.object_store import JetStreamSnapshots
 from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
@@ -70,9 +74,10 @@ def run_engine(options: EngineOptions) -> None:
 
 async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     server = options.server
+    metrics = Exposition(server.realm)
     async with (
         connected(server, "engine", stop) as nc,
-        HealthServer(options.http_port) as health,
+        HealthServer(options.http_port, metrics) as health,
         second_copy(options.own, server.realm) as copy,
     ):
         log = await reach_log(nc, copy.ledger, options.replicas, stop)
@@ -87,7 +92,9 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
             second_copy=copy,
             checkpoints=signing,
             snapshots=snapshots(nc, server.realm),
+            monotonic=perf_counter,
         )
+        expose(engine, nc, metrics)
         health.health = partial(engine_health, engine)
         async with running(engine, stop):
             if await either(engine.ready.wait(), stop):
@@ -96,6 +103,13 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
                     f"http=http://127.0.0.1:{health.port}"
                 )
                 await stop.wait()
+
+
+def expose(engine: Engine, nc: NatsClient, metrics: Exposition) -> None:
+    """Show the metrics of an engine."""
+    own = EngineMetrics(engine)
+    metrics.add_role(Role.ENGINE, nc)
+    metrics.add(own, own.refresh)
 
 
 @contextlib.asynccontextmanager

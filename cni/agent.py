@@ -17,14 +17,14 @@ from random import getrandbits
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
-from ipledger.cni.metrics import DURATION, REGISTRY, REQUESTS
+from ipledger.cni.metrics import DURATION, REQUESTS
 from ipledger.cni.request import COMMANDS, CniRequest, cni_version_of, parse
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Steps
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.tasks import end
 from ipledger.events.traceparent import unsampled
 from ipledger.events.wall_clock import wall_clock
@@ -52,6 +52,7 @@ class Agent:
     handler: CniHandler
     client: EngineClient
     socket_path: Path
+    metrics: Exposition
     http_port: int = 0
     _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
     _sending: asyncio.Task[None] | None = field(default=None, init=False)
@@ -131,9 +132,7 @@ class Agent:
                     return web.Response(text="ok\n")
                 return web.Response(text="NATS is not connected\n", status=503)
             case "GET", "/metrics":
-                return web.Response(
-                    body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
-                )
+                return await self.metrics.response()
             case _:
                 return web.Response(text="not found\n", status=404)
 

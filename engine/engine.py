@@ -16,13 +16,14 @@ from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from ipledger import __version__
 from ipledger.engine.answers import Status, TryAgain
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request, loop_time
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
+from ipledger.engine.metrics.tally import Tally
 from ipledger.engine.replica import Replica
 from ipledger.engine.second_copy import SecondCopy
 from ipledger.engine.snapshots import Snapshots, load
@@ -32,11 +33,15 @@ from ipledger.events.log import Log, LogUnavailableError
 from ipledger.events.position import START, Position
 from ipledger.events.tasks import end, first_to_end
 from ipledger.events.wall_clock import wall_clock
+from ipledger.projections.fold import Fold
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _AGAIN_DELAY_S = 0.5
+_AT_REST_S = 1.0
 _BEHIND_WAIT_S = 0.4
 """How long a question waits for an engine that is behind: less than its asker does."""
 
@@ -80,6 +85,7 @@ class Engine:
     checkpoints: Checkpoints | None = None
     snapshots: Snapshots | None = None
     on_role: Callable[[Role], Awaitable[None]] = _ignore
+    tally: Tally = field(default_factory=Tally, init=False)
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     role: Role = field(default=Role.LOADING, init=False)
     _heartbeats: Heartbeats = field(init=False)
@@ -116,6 +122,34 @@ class Engine:
             await reply(_guarded(look, needed)(self._replica.fold.state))
         elif not self.submit(Request(_guarded(look, at_least), reply)):
             await reply(TryAgain("the engine is loading, stopping, or full"))
+
+    async def at_rest(self, look: Callable[[Fold], T]) -> T | None:
+        """What `look` makes of the fold at a moment when all that it holds is durable.
+
+        None while the engine loads, or if a commit takes long.
+        """
+        if self._loop is None:
+            return look(self._replica.fold) if self.role is Role.STANDBY else None
+        try:
+            async with asyncio.timeout(_AT_REST_S):
+                return await self._loop.between_commits(look)
+        except TimeoutError:
+            return None
+
+    @property
+    def queue(self) -> int:
+        """How many requests wait to be decided."""
+        return self._loop.waiting if self._loop is not None else 0
+
+    @property
+    def lag(self) -> int:
+        """Commits that the leader has told of and this engine has not folded yet."""
+        return max(0, self._heartbeats.position.sequence - self._replica.fold.sequence)
+
+    @property
+    def folded(self) -> int:
+        """Commits that this engine has folded."""
+        return self._replica.fold.sequence
 
     def stop(self) -> None:
         """Make `run` return once what waits is answered, and leadership is given up."""
@@ -194,6 +228,7 @@ class Engine:
             self.clock,
             checkpoints=self.checkpoints,
             monotonic=self.monotonic,
+            tally=self.tally,
         )
         await loop.take_leadership(self.name, __version__)
         self._on_commit(replica.fold.state)
@@ -259,7 +294,7 @@ class Engine:
             time=format_time(self.clock()),
             pools=len(state.pools),
             allocations=len(state.allocations),
-            queue=self._loop.waiting if self._loop is not None else 0,
+            queue=self.queue,
         )
 
 

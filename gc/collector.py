@@ -208,6 +208,8 @@ def _is_going(change: Change[Pod]) -> bool:
 
 def _measure(report: Report) -> None:
     metrics.COMPARISONS.labels("cut-short" if report.failure else "done").inc()
+    if not report.failure:
+        metrics.COMPARED.set_to_current_time()
     metrics.WITHHELD.set(report.outcomes(Outcome.WITHHELD))
     metrics.ALLOCATIONS.clear()
     for (verdict, why), count in report.counts.items():

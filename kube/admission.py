@@ -17,6 +17,7 @@ import msgspec
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.commands import AnyChange, DeletePool, DeleteSubnet
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.kube.metrics import REVIEWS
 from ipledger.kube.reading import read_resource
 from ipledger.kube.resources import (
     API_VERSION,
@@ -107,6 +108,13 @@ class Verdict:
         """Whether it may."""
         return not self.denial
 
+    @property
+    def kind(self) -> str:
+        """What it is counted as, one of `kube.metrics.VERDICTS`."""
+        if self.warning or self.code == _UNAVAILABLE:
+            return "unchecked"
+        return "denied" if self.denial else "allowed"
+
 
 _decode = msgspec.json.Decoder(_Review).decode
 _encode = msgspec.json.Encoder().encode
@@ -124,6 +132,7 @@ async def review(client: EngineClient, body: bytes) -> bytes:
         what = f"{asked.kind!r} of apiVersion {asked.api_version!r}"
         raise BadReviewError(f"kind: {what} is not AdmissionReview of {_REVIEW[0]}")
     verdict = await _judge(client, asked.request)
+    REVIEWS.labels(verdict.kind).inc()
     if not verdict.allowed:
         _log.info(
             "%s of %s %s denied: %s",

@@ -64,7 +64,7 @@ def calls(ledger: Node) -> dict[str, int]:
     """How many calls of each command succeeded."""
     with urllib.request.urlopen(f"{ledger.http_url}/metrics", timeout=10) as answer:
         text = answer.read().decode()
-    pattern = r'ipledger_cni_requests_total\{code="0",command="(\w+)"\} ([0-9.]+)'
+    pattern = r'ipledger_cni_requests_total\{code="0",command="(\w+)",realm="[^"]*"\} ([0-9.]+)'
     return {command: int(float(number)) for command, number in re.findall(pattern, text)}
 
 
