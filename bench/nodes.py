@@ -32,6 +32,8 @@ from ipledger.cli.cluster import Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.role_agent import AgentOptions, running_agent
 from ipledger.cli.roles import connected
+from ipledger.engine.metrics.exposition import Exposition
+from ipledger.events.names import REALM_DEFAULT
 
 NODES, PODS, LOST = 200, 10_000, 100
 NAMESPACES, APPS, POOL_COUNT = 20, 100, 4
@@ -109,7 +111,7 @@ async def agents(folder: Path, nats: str, first: int, count: int) -> None:
                 cluster=Cluster(True, folder / "kubeconfig"),
             )
             nc = await stack.enter_async_context(connected(server, "agent", stop))
-            await stack.enter_async_context(running_agent(options, nc))
+            await stack.enter_async_context(running_agent(options, nc, Exposition(REALM_DEFAULT)))
         print("ready", flush=True)
         await stop.wait()
 
