@@ -106,10 +106,20 @@ class ApiServer:
         group, _, version = api_version.rpartition("/")
         return writes.create(self.store, self._resource(group, version, plural), namespace, body)
 
-    def define(self, api_version: str, plural: str, kind: str, scope: str = "Namespaced") -> None:
-        """Define a custom resource with a status."""
+    def define(
+        self,
+        api_version: str,
+        plural: str,
+        kind: str,
+        scope: str = "Namespaced",
+        *,
+        has_status: bool = True,
+    ) -> None:
+        """Define a custom resource, with a status of its own unless it has none."""
         group, _, version = api_version.rpartition("/")
-        served: Object = {"name": version, "served": True, "subresources": {"status": {}}}
+        served: Object = {"name": version, "served": True}
+        if has_status:
+            served["subresources"] = {"status": {}}
         spec: Object = {
             "group": group,
             "scope": scope,
