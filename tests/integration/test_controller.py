@@ -181,7 +181,7 @@ async def test_a_deleted_pool_in_use_terminates_and_goes_with_its_last_address(
 
 async def test_a_subnet_stays_until_its_pools_are_gone(cluster: Kube) -> None:
     server = cluster.server
-    async with cluster.controlled(endpoints=True):
+    async with cluster.controlled():
         make(server, SUBNETS, "blue", **BLUE)
         await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Accepted"))
         make(server, POOLS, "part", subnet="10.1.0.0/24", ips=["10.1.0.2"])
@@ -417,7 +417,7 @@ async def test_conflicts_and_errors_of_the_api_server_are_outlived(cluster: Kube
 async def test_every_call_is_documented(cluster: Kube) -> None:
     server = cluster.server
     server.define("kubevirt.io/v1", "virtualmachines", "VirtualMachine")
-    async with cluster.controlled():
+    async with cluster.controlled(endpoints=True):
         make(server, SUBNETS, "blue", **BLUE)
         await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Accepted"))
         make(server, RESERVATIONS, "printers", ips=["10.9.0.1"])
