@@ -31,6 +31,7 @@ from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import LogUnavailableError
 from ipledger.events.tasks import end
+from ipledger.projections.exhaustion import WINDOW_S, Usage
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class OwnOptions:
 
     data: Path
     checkpoint_every: int
+    forecast_window_s: float = WINDOW_S
 
     @property
     def ledger(self) -> Path:
@@ -93,6 +95,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
             checkpoints=signing,
             snapshots=snapshots(nc, server.realm),
             monotonic=perf_counter,
+            usage=Usage(options.own.forecast_window_s),
         )
         expose(engine, nc, metrics)
         health.health = partial(engine_health, engine)
@@ -159,9 +162,11 @@ async def running(engine: Engine, stop: asyncio.Event) -> AsyncGenerator[None]:
     await service.start()
     task = asyncio.create_task(engine.run())
     task.add_done_callback(lambda _: stop.set())
+    observing = asyncio.create_task(engine.observe_usage())
     try:
         yield
     finally:
+        await end(observing)
         engine.stop()
         await asyncio.wait((task,), timeout=_STOP_TIMEOUT_S)
         ended = task.done()

@@ -32,6 +32,7 @@ from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.tasks import end
 from ipledger.gc.settings import Settings
+from ipledger.projections.exhaustion import Usage
 
 _COMMAND_TIMEOUT_S = 10.0
 
@@ -48,6 +49,7 @@ class UpOptions:
     realm: str
     timeout_s: float
     checkpoint_every: int
+    forecast_window_s: float
     cluster: Cluster
     collecting: Settings
 
@@ -84,6 +86,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                 checkpoints=checkpoints(options.own, options.realm),
                 snapshots=snapshots(engine_nc, options.realm),
                 monotonic=perf_counter,
+                usage=Usage(options.forecast_window_s),
             )
             metrics = Exposition(options.realm)
             expose(engine, engine_nc, metrics)

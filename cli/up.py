@@ -26,6 +26,7 @@ def up(
     realm: str = names.REALM_DEFAULT,
     timeout: float = 60.0,
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
+    forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     kubeconfig: str = "",
     flags: GcFlags = gc_settings.DEFAULT,
 ) -> int:
@@ -52,6 +53,8 @@ def up(
         Seconds for which an ADD is tried when the engine cannot be reached.
     checkpoint_every
         After how many commits a checkpoint is signed; 0 is never by itself.
+    forecast_window
+        How far back, in seconds, a forecast of a pool's exhaustion looks.
     kubeconfig
         How to reach the API server: a file, or `in-cluster` for the service account of this pod.
         With it, the controller and the collector run too.
@@ -67,7 +70,17 @@ def up(
 
     run_up(
         UpOptions(
-            data, socket, nats_port, http, name, realm, timeout, checkpoint_every, cluster, gc
+            data,
+            socket,
+            nats_port,
+            http,
+            name,
+            realm,
+            timeout,
+            checkpoint_every,
+            forecast_window,
+            cluster,
+            gc,
         )
     )
     return 0

@@ -12,18 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
 from typing import Any, TypeVar
 
 from ipledger import __version__
-from ipledger.engine.answers import Status, TryAgain
+from ipledger.engine.answers import Refused, Status, TryAgain
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request, loop_time
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
 from ipledger.engine.metrics.tally import Tally
+from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.replica import Replica
 from ipledger.engine.second_copy import SecondCopy
 from ipledger.engine.snapshots import Snapshots, load
@@ -33,7 +34,9 @@ from ipledger.events.log import Log, LogUnavailableError
 from ipledger.events.position import START, Position
 from ipledger.events.tasks import end, first_to_end
 from ipledger.events.wall_clock import wall_clock
+from ipledger.projections.exhaustion import Exhaustion, Usage
 from ipledger.projections.fold import Fold
+from ipledger.projections.rows import PoolRow, pool_row
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -70,7 +73,8 @@ class Engine:
     is awaited at each change of roles. `ready` is set when it can be asked, which for an engine
     that begins by leading is when it leads or was refused. With a second copy, it serves and
     leads only while the log agrees with the copy. With checkpoints, it signs them; with snapshots,
-    it begins from one and takes others while it leads.
+    it begins from one and takes others while it leads. `usage` has what
+    `observe_usage` saw.
     """
 
     log: Log
@@ -85,6 +89,7 @@ class Engine:
     checkpoints: Checkpoints | None = None
     snapshots: Snapshots | None = None
     on_role: Callable[[Role], Awaitable[None]] = _ignore
+    usage: Usage = field(default_factory=Usage)
     tally: Tally = field(default_factory=Tally, init=False)
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     role: Role = field(default=Role.LOADING, init=False)
@@ -135,6 +140,19 @@ class Engine:
                 return await self._loop.between_commits(look)
         except TimeoutError:
             return None
+
+    def exhaustion(self, pools: Iterable[PoolRow]) -> tuple[Exhaustion, ...]:
+        """When these pools are full, as far as enough is known of them."""
+        found = (self.usage.of(row.name, row.free) for row in pools)
+        return tuple(one for one in found if one is not None)
+
+    async def observe_usage(self) -> None:
+        """Take samples of how full the pools are, for forecasts, until cancelled."""
+        while True:
+            used = await self.at_rest(_used)
+            if used is not None:
+                self.usage.observe(self.clock(), used)
+            await asyncio.sleep(self.usage.every_s)
 
     @property
     def queue(self) -> int:
@@ -298,13 +316,23 @@ class Engine:
         )
 
 
+def _used(fold: Fold) -> list[tuple[str, int]]:
+    rows = map(pool_row, fold.state.pools.values())
+    return [(row.name, row.total - row.free - row.reserved) for row in rows]
+
+
 def _guarded(look: Look, at_least: Position) -> Look:
     """The look, if the state is at a position or newer."""
 
     def guarded(state: State) -> object:
         if state.position < at_least:
             return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
-        return look(state)
+        try:
+            return look(state)
+        except Exception as error:  # our own mistake must not end the engine for all
+            _log.exception("a question cannot be answered")
+            refusal = Refusal(Reason.BAD_REQUEST, f"it cannot be answered: {error!r}")
+            return Refused(str(state.position), refusal)
 
     return guarded
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import inf
 
 from prometheus_client.core import Metric
 
@@ -15,7 +16,7 @@ from ipledger.engine.metrics.tally import Tally
 from ipledger.engine.queries import Subnets, subnets
 from ipledger.events.types import Event
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import pool_row
+from ipledger.projections.rows import PoolRow, pool_row
 
 _STATES = ("free", "allocated", "held", "reserved", "quarantined")
 
@@ -36,8 +37,12 @@ class EngineMetrics:
         if self.engine.role not in (Role.STANDBY, Role.LEADER):
             self._told = []
             return
-        told = await self.engine.at_rest(lambda fold: list(_of_log(fold)))
+        told = await self.engine.at_rest(self._of_log)
         self._told = self._told if told is None else told
+
+    def _of_log(self, fold: Fold) -> list[Metric]:
+        pools = [pool_row(pool) for pool in fold.state.pools.values()]
+        return [*_of_pools(pools), *_of_exhaustion(self.engine, pools), *_of_state(fold)]
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are."""
@@ -46,10 +51,9 @@ class EngineMetrics:
         yield from _of_tally(self.engine.tally)
 
 
-def _of_log(fold: Fold) -> Iterator[Metric]:
+def _of_state(fold: Fold) -> Iterator[Metric]:
     state = fold.state
     live = len(state.allocations)
-    yield from _of_pools(fold)
     yield from _of_subnets(fold)
     yield table.RESERVATIONS.value(len(state.reservations))
     yield table.APPLICATIONS.value(len(state.applications))
@@ -63,8 +67,7 @@ def _of_log(fold: Fold) -> Iterator[Metric]:
     yield table.CHECKPOINT.value(state.checkpoint.sequence if state.checkpoint else 0)
 
 
-def _of_pools(fold: Fold) -> Iterator[Metric]:
-    pools = [pool_row(pool) for pool in fold.state.pools.values()]
+def _of_pools(pools: Sequence[PoolRow]) -> Iterator[Metric]:
     counted = Counter({4: 0, 6: 0})
     counted.update(row.ip_version for row in pools)
     yield table.POOLS.family([((str(version),), n) for version, n in counted.items()])
@@ -72,6 +75,16 @@ def _of_pools(fold: Fold) -> Iterator[Metric]:
         ((row.name, str(row.ip_version), state), getattr(row, state))
         for row in pools
         for state in _STATES
+    )
+
+
+def _of_exhaustion(engine: Engine, pools: Sequence[PoolRow]) -> Iterator[Metric]:
+    versions = {row.name: str(row.ip_version) for row in pools}
+    found = [((one.pool, versions[one.pool]), one) for one in engine.exhaustion(pools)]
+    yield table.POOL_GROWTH.family((labels, one.growth_per_second) for labels, one in found)
+    yield table.POOL_EXHAUSTION.family(
+        (labels, inf if one.full_in_seconds is None else one.full_in_seconds)
+        for labels, one in found
     )
 
 

@@ -60,6 +60,22 @@ POOL_ADDRESSES = Spec(
     _ENGINE,
     ("pool", "ip_version", "state"),
 )
+POOL_GROWTH = Spec(
+    "ipledger_pool_growth_addresses_per_second",
+    _G,
+    "How fast the used addresses of a pool grew lately, seasons ignored.",
+    "addresses per second",
+    _ENGINE,
+    ("pool", "ip_version"),
+)
+POOL_EXHAUSTION = Spec(
+    "ipledger_pool_exhaustion_seconds",
+    _G,
+    "Time until a pool is full if it goes on as lately, seasons ignored; +Inf if it does not grow.",
+    "seconds",
+    _ENGINE,
+    ("pool", "ip_version"),
+)
 POOLS = Spec("ipledger_pools", _G, "Pools.", "pools", _ENGINE, ("ip_version",))
 SUBNETS = Spec("ipledger_subnets", _G, "Subnets.", "subnets", _ENGINE, ("ip_version",))
 SUBNET_POOLS = Spec(
