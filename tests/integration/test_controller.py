@@ -462,7 +462,7 @@ def applied_again(cluster: Kube) -> set[str]:
 
 def node_shown(cluster: Kube, name: str) -> str:
     found = seen(cluster.server, ENDPOINTS, name, "shop") or {"status": {"current": {}}}
-    return found["status"]["current"].get("node", "")
+    return str(found["status"]["current"].get("node", ""))
 
 
 def is_gone(cluster: Kube, plural: str, name: str) -> bool:
