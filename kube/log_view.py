@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipledger.engine.replica import Replica
 from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.facts import Pod
-from ipledger.events.log import Log, LogUnavailableError
+from ipledger.events.log import FollowedLog, LogUnavailableError
 from ipledger.events.position import Position
 from ipledger.events.types import AnyEvent
 from ipledger.kube.touched import Touched, pods_touched, touched
@@ -37,7 +37,7 @@ class LogView:
     `on_pods` is told of the pods whose allocations changed.
     """
 
-    log: Log
+    log: FollowedLog
     snapshots: Snapshots | None
     on_touched: Callable[[set[Touched]], None]
     on_pods: Callable[[set[Pod]], None] | None = None
