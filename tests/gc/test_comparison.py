@@ -15,6 +15,7 @@ from ipledger.events.clock import parse_time
 from ipledger.events.facts import Application, Owner
 from ipledger.events.types import AddressesReleased
 from ipledger.gc.applications import known_applications
+from ipledger.gc.metrics import REGISTRY
 from ipledger.gc.report import Outcome, Report
 
 UID = "0b1c2d3e-0000-4000-8000-000000000009"
@@ -59,6 +60,13 @@ async def test_a_dry_run_frees_nothing_and_says_what_it_would_free(field: Field)
     assert await field.held() == ["gone-0", "gone-1"]
 
 
+def shown(name: str, **labels: str) -> float:
+    """A metric of the collector as a scrape has it."""
+    value = REGISTRY.get_sample_value(f"ipledger_gc_{name}", labels)
+    assert value is not None
+    return value
+
+
 async def test_a_young_allocation_is_looked_at_later(field: Field) -> None:
     field.pod("other")
     await field.zombies(1)
@@ -76,9 +84,11 @@ async def test_a_pod_that_the_watch_does_not_have_yet_is_spared_by_a_direct_read
     await collector.view.sync(30)
     await field.add(field.pod("late"))
 
+    before = shown("spared_total", reason="running")
     report = await collector.compare()
 
     assert outcomes(report) == {"late": "spared"}
+    assert shown("spared_total", reason="running") == before + 1
     assert await field.held() == ["late"]
 
 
@@ -152,13 +162,84 @@ async def test_an_application_that_is_gone_goes_with_its_holds_and_its_pool(fiel
     await field.engine.release(Release(sandbox="sandbox-1", interface="eth0", node="n1"))
     field.delete("cart-0")
     assert await field.held() == ["cart-0"]
-    field.clock.pass_seconds(60)
+    collector = field.collector()
 
-    report = await field.compare()
+    assert (await field.compare(collector)).applications == []
+    field.clock.pass_seconds(29)
+    assert (await collector.compare()).applications == []
+    field.clock.pass_seconds(1)
+    report = await collector.compare()
 
     assert report.applications == [f"StatefulSet {NAMESPACE}/cart"]
     assert await field.held() == []
     assert [a.name for a in (await known_applications(field.engine)).values()] == ["manual"]
+
+
+async def test_an_application_that_is_gone_goes_at_once_if_somebody_is_sure(field: Field) -> None:
+    gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=gone))
+    field.pod("other")
+
+    assert len((await field.compare(dry_run=True)).applications) == 1
+    assert len((await field.compare(sure=True)).applications) == 1
+    assert await known_applications(field.engine) == {}
+
+
+async def test_many_applications_that_are_gone_go_at_a_second_look(field: Field) -> None:
+    for number in range(3):
+        uid = f"{number:08x}-0000-4000-8000-000000000000"
+        told = Application("apps/v1", "StatefulSet", NAMESPACE, f"cart-{number}", uid)
+        await field.engine.apply(ApplyApplication(application=told))
+    field.pod("other")
+    collector = field.collector(min_age_s=0, count_max=2, share_max=0.5, second_look_s=600)
+
+    first = await field.compare(collector)
+    assert "3 of 3 applications seem to be gone" in first.withheld
+    field.clock.pass_seconds(599)
+    assert (await collector.compare()).applications == []
+    field.clock.pass_seconds(1)
+    assert len((await collector.compare()).applications) == 3
+
+
+async def test_an_application_that_is_back_is_looked_at_as_if_for_the_first_time(
+    field: Field,
+) -> None:
+    told = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=told))
+    field.pod("other")
+    collector = field.collector()
+    await field.compare(collector)
+    field.server.create("apps/v1", "statefulsets", {"metadata": {"name": "cart"}}, NAMESPACE)
+    await collector.compare()
+    field.server.delete("statefulsets", "cart", NAMESPACE)
+    field.clock.pass_seconds(60)
+
+    assert (await collector.compare()).applications == []
+
+
+async def test_what_is_read_of_a_server_without_any_pod_is_not_believed(field: Field) -> None:
+    """The watch still has what it knew: the server was started with an empty state since."""
+    gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=gone))
+    collector = field.collector(min_age_s=0)
+    field.pod("other")
+    await collector.view.sync(30)
+    await field.add(field.pod("new"))
+    for name in ("new", "other"):
+        field.delete(name)
+
+    report = await collector.compare()
+
+    assert [f.outcome for f in report.findings] == ["withheld"]
+    assert (report.withheld, report.applications) == ("the API server knows no pod at all", [])
+    assert await field.held() == ["new"]
+    assert shown("withheld") == 1
+    deleted, freed = shown("applications_deleted_total"), shown("freed_total", reason="gone")
+    assert len((await collector.compare(sure=True)).applications) == 1
+    assert shown("applications_deleted_total") == deleted + 1
+    assert shown("freed_total", reason="gone") == freed + 1
+    assert shown("withheld") == 0
+    assert await field.held() == []
 
 
 async def test_an_application_under_its_name_with_another_uid_is_left_to_the_controller(
