@@ -70,6 +70,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
         server = Server(nats=url, realm=options.realm)
         async with (
             connected(server, "engine", stop) as engine_nc,
+            connected(server, "engine-service", stop) as asked,
             connected(server, "agent", stop) as agent_nc,
             second_copy(options.own, options.realm) as copy,
         ):
@@ -90,7 +91,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
             )
             metrics = Exposition(options.realm)
             expose(engine, engine_nc, metrics)
-            async with running(engine, stop):
+            async with running(engine, asked, stop):
                 if await either(engine.ready.wait(), stop):
                     async with (
                         running_agent(_agent_options(options, server), agent_nc, metrics) as agent,
