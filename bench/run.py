@@ -31,6 +31,7 @@ ALL = (
     "history",
     "controller",
     "webhook",
+    "overload",
 )
 
 
