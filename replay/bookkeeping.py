@@ -18,6 +18,8 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationImported,
     AllocationRebound,
     AnyEvent,
@@ -65,6 +67,7 @@ class Bookkeeping:
     def __init__(self) -> None:
         self._reservations: dict[str, ReservationSpec] = {}
         self._reserved: dict[int, list[_Range]] = {4: [], 6: []}
+        self._quarantined: set[_Address] = set()
         self._pools: dict[str, _PoolBook] = {}
         self._holder_of: dict[_Address, str] = {}
         self._live: dict[str, _Holder] = {}
@@ -81,6 +84,8 @@ class Bookkeeping:
             AllocationRebound: self._rebind,
             AddressesHeld: lambda event: self._must_live(event.allocation, "is held"),
             AddressesReleased: self._release,
+            AddressQuarantined: self._quarantine,
+            AddressRestored: self._restore,
         }
 
     def enter(self, event: AnyEvent) -> None:
@@ -96,6 +101,18 @@ class Bookkeeping:
     def _unreserve(self, event: ReservationDeleted) -> None:
         self._reservations.pop(event.name, None)
         self._sum_up_reservations()
+
+    def _quarantine(self, event: AddressQuarantined) -> None:
+        address = _parse(event.address)
+        if address in self._quarantined:
+            raise ViolationError(f"invariant 1: {event.address} is quarantined already")
+        self._quarantined.add(address)
+
+    def _restore(self, event: AddressRestored) -> None:
+        address = _parse(event.address)
+        if address not in self._quarantined:
+            raise ViolationError(f"invariant 1: {event.address} is restored, but not quarantined")
+        self._quarantined.remove(address)
 
     def _sum_up_reservations(self) -> None:
         for version in self._reserved:
@@ -154,6 +171,8 @@ class Bookkeeping:
 
     def _must_not_be_reserved(self, address: _Address) -> None:
         version, value = address
+        if address in self._quarantined:
+            raise ViolationError(f"invariant 1: {_text(version, value)} is quarantined")
         if _inside(self._reserved[version], value):
             raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
 
