@@ -102,7 +102,7 @@ class EngineClient:
 
     `timeout_s` is how long a request is tried; each one may be given less. Whichever engine
     answers a query, its answer is at least as new as any that this client was given before: it
-    reads what it wrote. `position` is the newest one.
+    reads what it wrote. `position` is the newest one, `oldest` where the first answer stood.
     """
 
     bus: Bus
@@ -110,6 +110,7 @@ class EngineClient:
     timeout_s: float = 10.0
     random: Random = field(default_factory=Random)
     position: Position = field(default=START, init=False)
+    oldest: Position = field(default=START, init=False)
     counts: Counts = field(default_factory=Counts, init=False)
 
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
@@ -131,6 +132,11 @@ class EngineClient:
         """Whether the commands of a node reach an engine that leads."""
         subject = names.node_command(self.realm, node, "confirm")
         return await self._ask(subject, _encode(Confirm()), Applied, timeout_s)
+
+    async def show(self, query: queries.Attached, timeout_s: float | None = None) -> Page:
+        """What an attachment of a node holds."""
+        subject = names.node_command(self.realm, query.node, "show")
+        return await self._ask(subject, self._encode_query(query), Page, timeout_s)
 
     async def apply(self, command: AnyApply) -> Applied:
         """Create or change what a manifest describes."""
@@ -305,6 +311,8 @@ class EngineClient:
         position: str = getattr(answer, "position", "")
         if position:
             self.position = max(self.position, Position.parse(position))
+            if self.oldest == START:
+                self.oldest = self.position
 
 
 async def _end(subscription: Subscription | None) -> None:

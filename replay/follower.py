@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 
 from ipledger.engine.metrics import table
-from ipledger.events.log import Log, LogUnavailableError
+from ipledger.events.log import FollowedLog, LogUnavailableError
 from ipledger.replay.history_store import HistoryStore
 from ipledger.replay.history_writer import HistoryWriter, lock
 
@@ -30,7 +30,7 @@ class Metrics:
 class Follower:
     """Takes each commit of a log into a history as it comes. `clock` is in microseconds (Unix)."""
 
-    log: Log
+    log: FollowedLog
     store: HistoryStore
     clock: Callable[[], int]
     metrics: Metrics = field(default_factory=Metrics)
