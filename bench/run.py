@@ -28,9 +28,11 @@ ALL = (
     "failover",
     "cluster",
     "collector",
+    "agents",
     "history",
     "controller",
     "webhook",
+    "overload",
 )
 
 
