@@ -39,13 +39,16 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    QuarantineAddress,
     Release,
     ReleaseAllocation,
+    RestoreAddress,
     RetainAttachments,
     SignCheckpoint,
 )
-from ipledger.engine.commit_loop import Look, Reply, Request
+from ipledger.engine.commit_loop import Look, Reply, Request, loop_time
 from ipledger.engine.engine import Engine, Role
+from ipledger.engine.patience import Patience
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.strict import check_known
 from ipledger.events import names
@@ -74,12 +77,15 @@ _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand | SignCheckpoint]] = {
     "delete-application": Decoder(DeleteApplication).decode,
     "release": Decoder(ReleaseAllocation).decode,
     "import-allocation": Decoder(ImportAllocation).decode,
+    "quarantine": Decoder(QuarantineAddress).decode,
+    "restore-address": Decoder(RestoreAddress).decode,
     "checkpoint": Decoder(SignCheckpoint).decode,
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
     "subnets": Decoder(queries.Subnets).decode,
     "reservations": Decoder(queries.Reservations).decode,
+    "quarantines": Decoder(queries.Quarantines).decode,
     "check": Decoder(queries.Check).decode,
     "applications": Decoder(queries.Applications).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
@@ -106,6 +112,7 @@ class EngineService:
     _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
+    _patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -141,6 +148,9 @@ class EngineService:
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
         if verb == "show":  # a question, which any replica answers
+            return
+        if not self.engine.has_room(names.node_of(node)):
+            await self._refuse(message, _BUSY)
             return
         command = await self._decode(message, _NODE_COMMANDS.get(verb))
         if command is not None:
@@ -214,6 +224,8 @@ class EngineService:
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
                 return Page(position, reservations=queries.reservations(state, query))
+            case queries.Quarantines():
+                return Page(position, quarantines=queries.quarantines(state, query))
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case queries.AskCheckpoint():
@@ -233,8 +245,13 @@ class EngineService:
             return decoded
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             refusal = Refusal(Reason.BAD_REQUEST, str(error))
-            await self._reply(message.reply, Refused("", refusal))
+            await self._refuse(message, Refused("", refusal))
             return None
+
+    async def _refuse(self, message: Message, answer: Refused | TryAgain) -> None:
+        """Answer a sender whose message is not served, unless it was told often enough."""
+        if self._patience.allows(message.subject.rpartition(".")[0]):
+            await self._reply(message.reply, answer)
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
         if not inbox.startswith(_INBOXES):

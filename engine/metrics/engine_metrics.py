@@ -9,11 +9,11 @@ from math import inf
 
 from prometheus_client.core import Metric
 
-from ipledger.engine.commit_loop import QUEUE_MAX
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.metrics import table
 from ipledger.engine.metrics.tally import Tally
 from ipledger.engine.queries import Subnets, subnets
+from ipledger.engine.waiting import QUEUE_MAX
 from ipledger.events.types import Event
 from ipledger.projections.fold import Fold
 from ipledger.projections.rows import PoolRow, pool_row
@@ -41,7 +41,8 @@ class EngineMetrics:
         self._told = self._told if told is None else told
 
     def _of_log(self, fold: Fold) -> list[Metric]:
-        pools = [pool_row(pool) for pool in fold.state.pools.values()]
+        state = fold.state
+        pools = [pool_row(pool, state.quarantined_in(pool)) for pool in state.pools.values()]
         return [*_of_pools(pools), *_of_exhaustion(self.engine, pools), *_of_state(fold)]
 
     def collect(self) -> Iterable[Metric]:
