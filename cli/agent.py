@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket as sockets
 from pathlib import Path
 
+from ipledger.cli import log_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
+from ipledger.cli.log_flags import LogFlags
 from ipledger.events import names
 
 
@@ -20,6 +22,7 @@ def agent(
     timeout: float = 60.0,
     kubeconfig: str = "",
     server: Server = DEFAULT_SERVER,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Run the agent of this node, which the CNI plugin asks.
 
@@ -51,4 +54,4 @@ def agent(
     cluster = parse_cluster(kubeconfig)
     from ipledger.cli.role_agent import AgentOptions, run_agent
 
-    run_agent(AgentOptions(server, own, socket, data, http, timeout, cluster))
+    run_agent(AgentOptions(server, own, socket, data, http, timeout, cluster, logs.settings()))

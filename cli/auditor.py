@@ -8,8 +8,10 @@ import signal
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+from ipledger.cli import log_flags
 from ipledger.cli.connection import DEFAULT, Connection, open_log
 from ipledger.cli.errors import CliError, DifferenceError
+from ipledger.cli.log_flags import LogFlags
 from ipledger.cli.output import note
 from ipledger.cli.past import SOURCE, Source, open_history
 from ipledger.events.wall_clock import wall_clock
@@ -23,6 +25,7 @@ async def auditor(
     http: int = 9475,
     source: Source = SOURCE,
     connection: Connection = DEFAULT,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Follow the log and keep its history, so that questions about the past are answered at once.
 
@@ -34,25 +37,33 @@ async def auditor(
     http
         The port of /metrics on loopback; 0 picks a free one.
     """
+    from ipledger.cli.roles import Process, telling
     from ipledger.events.log import BrokenLogError, LogUnavailableError
-    from ipledger.replay.follower import Follower
+    from ipledger.events.tracing_sdk import TracingError
     from ipledger.replay.history_store import HistoryError, RewrittenError
 
     if source.file is not None:
         raise CliError("--from: a file does not grow; the auditor follows a running realm")
     try:
-        async with open_log(connection) as stream:
-            store = await open_history(stream, source, await stream.last())
-            try:
-                follower = Follower(stream, store, wall_clock)
-                async with _served(follower, http) as port:
-                    await _until_stopped(follower, port)
-            finally:
-                await store.close()
+        with telling(Process("ipledger-auditor", "", logs.settings())):
+            await _audit(http, source, connection)
     except (BrokenLogError, RewrittenError) as error:
         raise DifferenceError(f"{error} (see `ipledger verify`)") from error
-    except (HistoryError, LogUnavailableError, OSError) as error:
+    except (HistoryError, LogUnavailableError, TracingError, OSError) as error:
         raise CliError(str(error)) from error
+
+
+async def _audit(http: int, source: Source, connection: Connection) -> None:
+    from ipledger.replay.follower import Follower
+
+    async with open_log(connection) as stream:
+        store = await open_history(stream, source, await stream.last())
+        try:
+            follower = Follower(stream, store, wall_clock)
+            async with _served(follower, http) as port:
+                await _until_stopped(follower, port)
+        finally:
+            await store.close()
 
 
 async def _until_stopped(follower: Follower, port: int) -> None:

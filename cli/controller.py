@@ -6,10 +6,11 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from ipledger.cli import gc_settings
+from ipledger.cli import gc_settings, log_flags
 from ipledger.cli.cluster import IN_CLUSTER, parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.log_flags import LogFlags
 
 
 def controller(
@@ -20,6 +21,7 @@ def controller(
     gc: Annotated[bool, Parameter(env_var="IPLEDGER_GC_ENABLED", negative="--no-gc")] = True,
     flags: GcFlags = gc_settings.DEFAULT,
     server: Server = DEFAULT_SERVER,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Carry pools, subnets, reservations and workloads between a cluster and the log.
 
@@ -43,5 +45,7 @@ def controller(
     from ipledger.cli.role_controller import ControllerOptions, run_controller
 
     run_controller(
-        ControllerOptions(server, cluster, http, timeout, flags.settings() if gc else None)
+        ControllerOptions(
+            server, cluster, http, timeout, flags.settings() if gc else None, logs.settings()
+        )
     )

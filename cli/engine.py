@@ -9,8 +9,10 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ipledger.cli import log_flags
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
+from ipledger.cli.log_flags import LogFlags
 from ipledger.events import names
 
 
@@ -22,6 +24,7 @@ def engine(
     http: int = 9475,
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
     server: Server = DEFAULT_SERVER,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Run one engine; of several, one leads and the others stand by.
 
@@ -49,4 +52,4 @@ def engine(
     from ipledger.cli.role_engine import EngineOptions, OwnOptions, run_engine
 
     keeps = OwnOptions(data, checkpoint_every)
-    run_engine(EngineOptions(server, own, replicas, http, keeps))
+    run_engine(EngineOptions(server, own, replicas, http, keeps, logs.settings()))

@@ -13,7 +13,7 @@ from nats.aio.client import Client as NatsClient
 from ipledger.cli.cluster import NO_CLUSTER, Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
-from ipledger.cli.roles import connected, serve
+from ipledger.cli.roles import Process, connected, serve
 from ipledger.cni.agent import Agent
 from ipledger.cni.cluster_view import cluster_view
 from ipledger.cni.handler import CniHandler
@@ -21,6 +21,7 @@ from ipledger.cni.outbox import Outbox
 from ipledger.cni.outbox_sqlite import SqliteStore
 from ipledger.cni.pod_view import PodView
 from ipledger.engine.client import EngineClient
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +38,12 @@ class AgentOptions:
     http_port: int
     timeout_s: float
     cluster: Cluster = NO_CLUSTER
+    logs: LogSettings = DEFAULT_LOGS
 
 
 def run_agent(options: AgentOptions) -> None:
     """Run one agent until a signal. Raises `CliError`."""
-    serve(lambda stop: _agent(options, stop))
+    serve(lambda stop: _agent(options, stop), Process("ipledger-agent", options.node, options.logs))
 
 
 async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:

@@ -19,11 +19,12 @@ from ipledger.cli.cluster import Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.role_engine import snapshots
-from ipledger.cli.roles import connected, either, serve
+from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.client import EngineClient
 from ipledger.engine.health import Health, HealthServer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import LogUnavailableError
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end, first_to_end
 from ipledger.gc import metrics
 from ipledger.gc.collector import Collector
@@ -47,11 +48,12 @@ class ControllerOptions:
     timeout_s: float
     collecting: Settings | None
     """How zombies are collected; None if they are not."""
+    logs: LogSettings = DEFAULT_LOGS
 
 
 def run_controller(options: ControllerOptions) -> None:
     """Run one controller until a signal. Raises `CliError`."""
-    serve(lambda stop: _controller(options, stop))
+    serve(lambda stop: _controller(options, stop), Process("ipledger-controller", "", options.logs))
 
 
 async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:

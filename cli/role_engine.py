@@ -14,7 +14,7 @@ from nats.aio.client import Client as NatsClient
 
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
-from ipledger.cli.roles import connected, either, serve
+from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer, engine_health
@@ -26,6 +26,7 @@ from ipledger.events.checkpoint import load_signer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import LogUnavailableError
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
@@ -61,11 +62,13 @@ class EngineOptions:
     replicas: int
     http_port: int
     own: OwnOptions
+    logs: LogSettings = DEFAULT_LOGS
 
 
 def run_engine(options: EngineOptions) -> None:
     """Run one engine until a signal. Raises `CliError`."""
-    serve(lambda stop: _engine(options, stop), str(options.own.ledger))
+    process = Process("ipledger-engine", options.name, options.logs)
+    serve(lambda stop: _engine(options, stop), process, str(options.own.ledger))
 
 
 async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:

@@ -23,10 +23,11 @@ from ipledger.cli.role_engine import (
     second_copy,
     snapshots,
 )
-from ipledger.cli.roles import connected, either, serve
+from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end
 from ipledger.gc.settings import Settings
 
@@ -47,6 +48,7 @@ class UpOptions:
     checkpoint_every: int
     cluster: Cluster
     collecting: Settings
+    logs: LogSettings = DEFAULT_LOGS
 
     @property
     def own(self) -> OwnOptions:
@@ -57,7 +59,7 @@ class UpOptions:
 def run_up(options: UpOptions) -> None:
     """Run everything until a signal. Raises `CliError`."""
     files = f"{options.own.ledger} --data {options.data}"
-    serve(lambda stop: _up(options, stop), files)
+    serve(lambda stop: _up(options, stop), Process("ipledger", options.node, options.logs), files)
 
 
 async def _up(options: UpOptions, stop: asyncio.Event) -> None:

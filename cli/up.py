@@ -9,10 +9,11 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ipledger.cli import gc_settings
+from ipledger.cli import gc_settings, log_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
 from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.log_flags import LogFlags
 from ipledger.events import names
 
 
@@ -28,6 +29,7 @@ def up(
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
     kubeconfig: str = "",
     flags: GcFlags = gc_settings.DEFAULT,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> int:
     """Run everything on this machine: nats-server, engine and agent.
 
@@ -67,7 +69,17 @@ def up(
 
     run_up(
         UpOptions(
-            data, socket, nats_port, http, name, realm, timeout, checkpoint_every, cluster, gc
+            data,
+            socket,
+            nats_port,
+            http,
+            name,
+            realm,
+            timeout,
+            checkpoint_every,
+            cluster,
+            gc,
+            logs.settings(),
         )
     )
     return 0

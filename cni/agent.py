@@ -6,36 +6,27 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import socket
 import struct
-import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import getrandbits
 
-import msgspec
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from ipledger.cni.call import Call
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
-from ipledger.cni.metrics import DURATION, REGISTRY, REQUESTS
-from ipledger.cni.request import COMMANDS, CniRequest, cni_version_of, parse
+from ipledger.cni.metrics import REGISTRY
 from ipledger.engine.client import EngineClient
-from ipledger.engine.commands import Steps
 from ipledger.events.tasks import end
-from ipledger.events.traceparent import unsampled
-from ipledger.events.wall_clock import wall_clock
 
 _log = logging.getLogger(__name__)
 
 _BODY_BYTES_MAX = 1024 * 1024  # aiohttp's own limit for a request's body
 _HEADER_BYTES_MAX = 128 * 1024
 _STOP_TIMEOUT_S = 5.0
-_DIGITS = re.compile(r"[0-9]{1,18}")
-_SHIM_MICROS_MAX = 90_000_000  # it waits no longer
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -98,30 +89,20 @@ class Agent:
     async def _on_cni(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/cni":
             return await self._on_http(request)
-        steps = _steps(request.headers)
-        started = time.perf_counter()
-        body = b""
-        code = 0
+        call = Call.begin(request.headers)
         try:
             _check_peer(request)
-            body = await _read(request)
-            response = await self.handler.handle(_traced(parse(request.headers, body)), steps)
+            call.body = await _read(request)
+            response = await call.carry_out(self.handler)
         except CniError as error:
-            code = error.code
-            response = error.encode(cni_version_of(body))
-            _log.warning("%s refused: %s", request.headers.get("Cni-Command", "?"), error)
+            response = call.refuse(error)
         except Exception as error:
             _log.exception("a CNI call failed")
-            code = Code.IO_FAILURE
-            failure = CniError(code, "the agent failed", repr(error))
-            response = failure.encode(cni_version_of(body))
-        command = request.headers.get("Cni-Command", "")
-        if command not in COMMANDS:
-            command = "other"
-        REQUESTS.labels(command, int(code)).inc()
-        DURATION.labels(command).observe(time.perf_counter() - started)
+            response = call.refuse(CniError(Code.IO_FAILURE, "the agent failed", repr(error)))
+        finally:
+            call.end()
         return web.Response(
-            body=response, status=400 if code else 200, content_type="application/json"
+            body=response, status=400 if call.code else 200, content_type="application/json"
         )
 
     async def _on_http(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -136,20 +117,6 @@ class Agent:
                 )
             case _:
                 return web.Response(text="not found\n", status=404)
-
-
-def _steps(headers: Mapping[str, str]) -> Steps:
-    """When the shim began, which it tells by the clock of this machine that nobody sets."""
-    now, text = wall_clock(), headers.get("Ipledger-Started", "")
-    ago = time.monotonic_ns() // 1000 - int(text) if _DIGITS.fullmatch(text) else -1
-    return Steps(shim=now - ago if 0 <= ago < _SHIM_MICROS_MAX else 0, agent=now)
-
-
-def _traced(request: CniRequest) -> CniRequest:
-    """The call with a trace context: where the runtime gave none, `ipledger trace` needs one."""
-    if request.traceparent:
-        return request
-    return msgspec.structs.replace(request, traceparent=unsampled(getrandbits))
 
 
 async def _read(request: web.BaseRequest) -> bytes:

@@ -47,16 +47,19 @@ CODE_OF: dict[Reason, int] = {
 class CniError(Exception):
     """What a runtime is told when a command fails."""
 
-    def __init__(self, code: int, message: str, details: str = "") -> None:
+    def __init__(self, code: int, message: str, details: str = "", reason: str = "") -> None:
         super().__init__(message)
         self.code = int(code)
         self.details = details
+        self.reason = reason
 
     @classmethod
     def of_refusal(cls, refusal: Refusal) -> CniError:
         """The engine's refusal, with every pool's verdict in the details."""
         verdicts = "; ".join(f"IPv{c.ip_version}: {describe(c)}" for c in refusal.decision)
-        return cls(CODE_OF[refusal.reason], refusal.message, verdicts or refusal.reason)
+        return cls(
+            CODE_OF[refusal.reason], refusal.message, verdicts or refusal.reason, refusal.reason
+        )
 
     def encode(self, cni_version: str) -> bytes:
         """The error as JSON, in the form that all versions of the specification share."""

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 import msgspec
 import nats.errors
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from ipledger.engine import dry_run, queries
 from ipledger.engine.answers import AnyAnswer, Checked, Checkpointed, Page, Refused, TryAgain
@@ -42,9 +43,10 @@ from ipledger.engine.commands import (
     RetainAttachments,
     SignCheckpoint,
 )
-from ipledger.engine.commit_loop import Look, Reply, Request
+from ipledger.engine.commit_loop import Reply, Request
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.telling import tells_all, told
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import from_message
@@ -132,29 +134,33 @@ class EngineService:
 
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
-        command = await self._decode(message, _NODE_COMMANDS.get(verb))
-        if command is not None:
-            command = msgspec.structs.replace(
-                command, node=names.node_of(node), received=self.engine.clock()
-            )
-            await self._submit(command, partial(self._reply, message.reply))
+        command = _decoded(message, _NODE_COMMANDS.get(verb))
+        reply: Reply = partial(self._reply, message.reply)
+        if isinstance(command, Refused):
+            return await reply(command)
+        command = replace(command, node=names.node_of(node), received=self.engine.clock())
+        request = told(message, command, reply) if tells_all() else Request(command, reply)
+        return await self._submit(request)
 
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
-        command = await self._decode(message, _ADMIN_COMMANDS.get(verb))
+        command = _decoded(message, _ADMIN_COMMANDS.get(verb))
+        reply: Reply = partial(self._reply, message.reply)
+        if isinstance(command, Refused):
+            return await reply(command)
         if isinstance(command, SignCheckpoint):
-            await self._sign_checkpoint(partial(self._reply, message.reply))
-        elif command is not None:
-            await self._submit(command, partial(self._reply, message.reply))
+            return await self._sign_checkpoint(reply)
+        return await self._submit(told(message, command, reply))
 
-    async def _submit(self, work: AnyCommand | Look, reply: Reply) -> None:
-        if not self.engine.submit(Request(work, reply)):
-            await reply(_BUSY)
+    async def _submit(self, request: Request) -> None:
+        if not self.engine.submit(request):
+            await request.reply(_BUSY)
 
     async def _on_query(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
-        query = await self._decode(message, _QUERIES.get(verb))
-        if query is None:
+        query = _decoded(message, _QUERIES.get(verb))
+        if isinstance(query, Refused):
+            await self._reply(message.reply, query)
             return
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
@@ -179,7 +185,7 @@ class EngineService:
             refusal = Refusal(Reason.BAD_REQUEST, "this engine has no key to sign with")
             return await reply(Refused("", refusal))
         self.engine.checkpoints.ask()
-        return await self._submit(_checkpoint, reply)
+        return await self._submit(Request(_checkpoint, reply))
 
     def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
         position = str(state.position)
@@ -196,16 +202,6 @@ class EngineService:
                 return _checkpoint(state)
             case _:
                 return self.engine.status(state)
-
-    async def _decode(self, message: Message, decode: Callable[[bytes], T] | None) -> T | None:
-        try:
-            if decode is None:
-                raise msgspec.ValidationError(f"unknown verb in subject {message.subject!r}")
-            return decode(message.data)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            refusal = Refusal(Reason.BAD_REQUEST, str(error))
-            await self._reply(message.reply, Refused("", refusal))
-            return None
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
         if not inbox:
@@ -231,6 +227,15 @@ class EngineService:
         for page in queries.pages(position, rows):
             await self._reply(inbox, page)
             await asyncio.sleep(0)  # commands go first
+
+
+def _decoded(message: Message, decode: Callable[[bytes], T] | None) -> T | Refused:
+    try:
+        if decode is None:
+            raise msgspec.ValidationError(f"unknown verb in subject {message.subject!r}")
+        return decode(message.data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        return Refused("", Refusal(Reason.BAD_REQUEST, str(error)))
 
 
 def _checkpoint(state: State) -> Checkpointed:

@@ -106,8 +106,10 @@ class StreamReader:
         """Make sure that the log which is there now is the one that was followed."""
         try:
             await self._check_goes_on(after)
-            if newest is not None and await self.log.get(after) != newest:
-                raise BrokenLogError(after, "it has other bytes than when it was read before")
+            if newest is not None:
+                stored = await self.log.get(after)
+                if stored is None or stored.payload != newest.payload:
+                    raise BrokenLogError(after, "it has other bytes than when it was read before")
         except LogUnavailableError as error:
             _log.warning("the log cannot be looked at yet: %s", error)
 
@@ -148,7 +150,8 @@ class StreamReader:
                     if sequence != after + 1:
                         await self._check_missing(after + 1)
                     after = sequence
-                    yield Entry(sequence, message.data)
+                    headers = message.headers or {}
+                    yield Entry(sequence, message.data, headers.get("traceparent", ""))
                 if pause_s and len(messages) < count:
                     await asyncio.sleep(pause_s)
                 silences = 0 if messages else silences + 1

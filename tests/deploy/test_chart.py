@@ -240,6 +240,17 @@ def test_wrong_values_are_refused_by_name(values: dict[str, Any], named: str) ->
         render(values)
 
 
+def test_every_process_of_ours_has_the_variables_that_were_given() -> None:
+    wanted = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}
+    seen: set[str] = set()
+    for component, pod in workloads(objects({"env": [wanted]})):
+        for container in pod["containers"]:
+            if component != "nats":
+                seen.add(container["name"])
+                assert wanted in container["env"]
+    assert seen == {"engine", "agent", "controller", "webhook"}
+
+
 def test_every_value_is_documented() -> None:
     text = (CHART.parents[2] / "docs/reference/chart-values.md").read_text()
     documented = set(re.findall(r"^\| `([\w.]+)` \|", text, re.MULTILINE))

@@ -50,7 +50,7 @@ async def test_a_del_ends_an_add_that_is_still_being_tried() -> None:
         handler = agent(r)
         adding = asyncio.create_task(handler.handle(call("ADD", "s1"), Steps()))
         await asyncio.sleep(5)
-        assert await handler.handle(call("DEL", "s1"), Steps()) == b""
+        assert (await handler.handle(call("DEL", "s1"), Steps())).body == b""
         with pytest.raises(CniError, match="s1 interface eth0 was deleted") as told:
             await adding
         assert told.value.code == 104
@@ -77,4 +77,4 @@ async def test_a_del_of_another_sandbox_leaves_an_add_alone() -> None:
         await handler.handle(call("DEL", "s2"), Steps())
         await r.leader("engine")
         await r.client().apply(ApplyPool(pool=POOL))
-        assert json.loads(await adding)["ips"] == [{"address": "10.0.0.1/24"}]
+        assert json.loads((await adding).body)["ips"] == [{"address": "10.0.0.1/24"}]

@@ -84,6 +84,9 @@ $({{ . | upper | replace "-" "_" }}_SERVICE_HOST)
 - name: IPLEDGER_NATS
   value: nats://ipledger:$(NATS_PASSWORD)@{{ $host }}:{{ .Values.nats.bundled.clientPort }}
 {{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
 {{- end -}}
 
 {{- define "ipledger.credsArgs" -}}
