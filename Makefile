@@ -53,18 +53,8 @@ format: $(STAMP) ## Rewrite the sources in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) debian ## Measure, side by side with peers
-	PYTHONPATH=tests $(BIN)/python bench/decide.py
-	PYTHONPATH=tests $(BIN)/python bench/ledger.py
-	PYTHONPATH=tests $(BIN)/python bench/million.py
-	PYTHONPATH=tests $(BIN)/python bench/engine.py
-	PYTHONPATH=tests $(BIN)/python bench/add.py
-	PYTHONPATH=tests $(BIN)/python bench/failover.py
-	PYTHONPATH=tests $(BIN)/python bench/cluster.py
-	PYTHONPATH=tests $(BIN)/python bench/collector.py
-	PYTHONPATH=tests $(BIN)/python bench/history.py
-	PYTHONPATH=tests $(BIN)/python bench/controller.py
-	PYTHONPATH=tests $(BIN)/python bench/webhook.py
+bench: $(STAMP) debian ## Measure, side by side with peers; ONLY="engine add" for some
+	PYTHONPATH=tests $(BIN)/python bench/run.py $(ONLY)
 
 clean: ## Remove the environment and all caches
 	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

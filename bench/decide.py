@@ -1,8 +1,9 @@
 """What one allocation costs in the core: decide, evolve, release; against pool size, live
-allocations and number of pools. In process, without a log.
+allocations, number of pools, number of nodes and length of the history. In process, without a
+log.
 
-Each row is the time of an ADD and its DEL at a steady size, the best of several interleaved
-rounds; the ratio is to the smallest case of the same table. Flat means within 20 %.
+Each row is the processor time of an ADD and its DEL at a steady size, the best of several
+interleaved rounds; the ratio is to the smallest case of the same table. Flat means within 20 %.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import statistics
 import time
 from typing import TypeAlias
 
-from harness import report
+from harness import Plot, report
 
 from ipledger.engine.commands import Allocate, AnyCommand, ApplyPool, Release
 from ipledger.engine.decide import decide
@@ -31,7 +32,8 @@ Cases: TypeAlias = "dict[str, tuple[Core, tuple[str, ...]]]"
 class Core:
     """A state, and commands decided and evolved against it."""
 
-    def __init__(self, *pools: PoolSpec) -> None:
+    def __init__(self, *pools: PoolSpec, nodes: int = 1) -> None:
+        self.nodes = nodes
         self.state = State()
         self.sequence = 0
         self.pods = 0
@@ -48,14 +50,14 @@ class Core:
             evolve(self.state, event, Moment(self.sequence, index, now))
 
     def add(self, *pools: str) -> Allocate:
-        """An ADD of a new pod."""
+        """An ADD of a new pod, on the next node."""
         self.pods += 1
         uid = f"3f1c8f52-9f3b-4a5f-9f11-{self.pods:012d}"
         command = Allocate(
             pod=Pod("bench", f"pod-{self.pods}", uid),
             sandbox=f"{self.pods:064x}",
             interface="eth0",
-            node="node-1",
+            node=f"node-{self.pods % self.nodes}",
             default_ipv4_pools=pools,
         )
         self.do(command)
@@ -63,11 +65,11 @@ class Core:
 
     def cycle_us(self, *pools: str) -> float:
         """Microseconds of an ADD and its DEL."""
-        started = time.perf_counter()
+        started = time.process_time()
         for _ in range(CALLS):
             added = self.add(*pools)
-            self.do(Release(sandbox=added.sandbox, interface="eth0", node="node-1"))
-        return (time.perf_counter() - started) / CALLS * 1e6
+            self.do(Release(sandbox=added.sandbox, interface="eth0", node=added.node))
+        return (time.process_time() - started) / CALLS * 1e6
 
 
 def pool(name: str, subnet: str, ips: str, *, default: bool = False) -> PoolSpec:
@@ -114,6 +116,28 @@ def many_pools() -> Cases:
     return cores
 
 
+def many_nodes() -> Cases:
+    """100,000 live allocations on so many nodes."""
+    cores: Cases = {}
+    for count in (10, 1000, 10_000):
+        core = Core(pool("p", "10.0.0.0/8", "10.0.0.1-10.255.255.254", default=True), nodes=count)
+        for _ in range(100_000):
+            core.add()
+        cores[f"{count:,} nodes"] = core, ()
+    return cores
+
+
+def long_histories() -> Cases:
+    """So many ADDs, each with its DEL, have been before."""
+    cores: Cases = {}
+    for count in (1_000, 100_000, 1_000_000):
+        core = Core(pool("p", "10.0.0.0/8", "10.0.0.1-10.255.255.254", default=True))
+        for _ in range(count // CALLS):
+            core.cycle_us()
+        cores[f"{2 * count:,} events before"] = core, ()
+    return cores
+
+
 def rows(cores: Cases) -> list[list[str]]:
     """Measure the cases round by round, so that all see the same machine."""
     gc.freeze()
@@ -133,11 +157,31 @@ def rows(cores: Cases) -> list[list[str]]:
     ]
 
 
+def plot(axis: str, table: list[list[str]]) -> Plot:
+    """The best times of a kind as a curve."""
+    return Plot(
+        f"ADD and DEL, µs, by {axis}", axis, [r[0] for r in table], [float(r[2]) for r in table]
+    )
+
+
 def main() -> int:
     """Measure and print."""
     columns = ("case", "ADD and DEL, median µs", "best µs", "best, to the first of its kind")
-    table = [row for make in (sizes, live, many_pools) for row in rows(make())]
-    report("decide", "One allocation in the core", columns, table)
+    kinds = {
+        "size of the pool": sizes,
+        "live allocations": live,
+        "number of pools": many_pools,
+        "number of nodes": many_nodes,
+        "length of the history": long_histories,
+    }
+    tables = {axis: rows(make()) for axis, make in kinds.items()}
+    report(
+        "decide",
+        "One allocation in the core",
+        columns,
+        [row for table in tables.values() for row in table],
+        [plot(axis, table) for axis, table in tables.items()],
+    )
     return 0
 
 

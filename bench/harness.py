@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -80,14 +81,52 @@ def percentile(values: Sequence[float], share: float) -> float:
     return sorted(values)[min(int(len(values) * share), len(values) - 1)]
 
 
-def median_and_spread(values: Sequence[float]) -> str:
+def median_and_spread(values: Sequence[float], digits: int = 2) -> str:
     """`median (lowest to highest)` of several runs."""
-    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    middle, low, high = (
+        f"{value:,.{digits}f}" for value in (statistics.median(values), min(values), max(values))
+    )
+    return f"{middle} ({low} to {high})"
 
 
-def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with the machine below it, and keep both as JSON."""
-    console = Console(width=120)
+def cpu_seconds(pid: int) -> float:
+    """Processor time that a process has taken so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mib(pid: int, what: str = "VmRSS") -> float:
+    """Resident memory of a process; `VmHWM` is its peak."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(f"{what}:"):
+            return int(line.split()[1]) / 1024
+    raise ProcessLookupError(pid)
+
+
+class Plot(NamedTuple):
+    """A curve that belongs to a table: one value for each label along the axis."""
+
+    title: str
+    axis: str
+    labels: list[str]
+    values: list[float]
+
+
+def results_file() -> Path:
+    """Where the figures of this commit and day are kept."""
+    where = machine()
+    return RESULTS / f"{where['date']}-{where['commit']}.json"
+
+
+def report(
+    name: str,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    plots: Sequence[Plot] = (),
+) -> None:
+    """Print a table with the machine below it, and keep both with the commit's other results."""
+    console = Console(width=160)
     table = Table(*columns, title=title)
     for row in rows:
         table.add_row(*row)
@@ -95,6 +134,14 @@ def report(name: str, title: str, columns: Sequence[str], rows: Sequence[Sequenc
     where = machine()
     console.print("; ".join(f"{key}: {value}" for key, value in where.items()))
     RESULTS.mkdir(exist_ok=True)
-    kept = {"machine": where, "columns": list(columns), "rows": [list(row) for row in rows]}
-    path = RESULTS / f"{where['date']}-{where['commit']}-{name}.json"
+    path = results_file()
+    kept: dict[str, Any] = {"machine": where, "tables": {}}
+    if path.exists():
+        kept = json.loads(path.read_text())
+    kept["tables"][name] = {
+        "title": title,
+        "columns": list(columns),
+        "rows": [list(row) for row in rows],
+        "plots": [plot._asdict() for plot in plots],
+    }
     path.write_text(json.dumps(kept, indent=1) + "\n")
