@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ SEED = "SUA" + "B" * 55
 TOKEN = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2ln"
 
 
-def lines(settings: LogSettings, *messages: tuple[int, str, dict[str, object]]) -> list[str]:
+def lines(settings: LogSettings, *messages: tuple[int, str, Mapping[str, object]]) -> list[str]:
     stream = io.StringIO()
     with logging_to(stream, settings):
         for level, message, fields in messages:
@@ -61,7 +62,9 @@ def test_text_has_the_fields_behind_the_message() -> None:
 )
 def test_lines_below_the_level_are_left_out(level: Any, kept: int) -> None:
     levels = (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR)
-    assert len(lines(LogSettings(level), *((one, "x", {}) for one in levels))) == kept
+    assert (
+        len(lines(LogSettings(level), *((one, "x", dict[str, object]()) for one in levels))) == kept
+    )
 
 
 @pytest.mark.parametrize("shape", ["json", "text"])
@@ -125,7 +128,7 @@ def tell_until(thread: threading.Thread) -> None:
 
 
 def _until(reader: io.TextIOBase, last: str) -> list[str]:
-    read = []
+    read: list[str] = []
     for line in reader:
         read.append(line)
         if last in line:
