@@ -21,6 +21,7 @@ from support.engine import running_engine
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.facts import PoolSpec
 from ipledger.kube.certificates import Certificates
@@ -76,7 +77,7 @@ async def measure(root: Path) -> list[tuple[str, str, str]]:
             ips = (f"{network}.10-{network}.250",)
             await engine.apply(ApplyPool(pool=PoolSpec(f"pool-{n}", 4, subnet, ips=ips)))
         client = EngineClient(nc, "bench", 3.0)
-        webhook = Webhook(client, Certificates(*files), "127.0.0.1", 0)
+        webhook = Webhook(client, Certificates(*files), "127.0.0.1", 0, Exposition("bench"))
         connector = aiohttp.TCPConnector(ssl=authority.trusting())
         async with webhook.serving(), aiohttp.ClientSession(connector=connector) as session:
 

@@ -60,7 +60,7 @@ async def _audit(http: int, source: Source, connection: Connection) -> None:
         store = await open_history(stream, source, await stream.last())
         try:
             follower = Follower(stream, store, wall_clock)
-            async with _served(follower, http) as port:
+            async with _served(follower, connection.realm, http) as port:
                 await _until_stopped(follower, port)
         finally:
             await store.close()
@@ -86,14 +86,19 @@ async def _until_stopped(follower: Follower, port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _served(follower: Follower, port: int) -> AsyncGenerator[int]:
+async def _served(follower: Follower, realm: str, port: int) -> AsyncGenerator[int]:
     """Serve the metrics. Yields the port."""
     from aiohttp import web
-    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+    from ipledger.engine.metrics.exposition import Exposition
+    from ipledger.engine.metrics.metric import Role
+
+    exposition = Exposition(realm)
+    exposition.add_role(Role.AUDITOR)
+    exposition.add(follower.metrics.registry)
 
     async def metrics(request: web.BaseRequest) -> web.Response:
-        body = generate_latest(follower.metrics.registry)
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return await exposition.response()
 
     application = web.Application()
     application.router.add_get("/metrics", metrics)

@@ -17,6 +17,7 @@ from ipledger.cli.views import (
     POOL_COLUMNS,
     RESERVATION_COLUMNS,
     SUBNET_COLUMNS,
+    exhaustion_text,
 )
 
 if TYPE_CHECKING:
@@ -56,9 +57,15 @@ async def describe(
         raise UsageError(f"{kind} cannot be described; `ipledger get applications` shows them")
     async with reads(connection, source, at) as client:
         if what is Kind.POOLS:
-            found = (await client.pools(name)).pools
+            page = await client.pools(name)
+            found = page.pools
             holders = await _allocations(client, AllocationsWhere(pool=name)) if found else []
-            _print(_only(found, "pool", name), POOL_COLUMNS, holders, output)
+            told = next(iter(page.exhaustion), None)
+            if output in ("table", "wide"):
+                more: dict[str, Any] = {"Full in": exhaustion_text(told)}
+            else:
+                more = {"exhaustion": told}
+            _print(_only(found, "pool", name), POOL_COLUMNS, holders, output, more)
         elif what is Kind.SUBNETS:
             parents = (await client.subnets(name)).subnets
             _print(_only(parents, "subnet", name), SUBNET_COLUMNS, None, output)
@@ -86,12 +93,14 @@ def _print(
     columns: Sequence[Column],
     holders: list[AllocationRow] | None,
     output: Format,
+    more: dict[str, Any] | None = None,
 ) -> None:
     """Print the page. `holders` is None where the resource itself is the holder."""
     if output not in ("table", "wide"):
-        _print_data(row, holders, output)
+        _print_data(row, holders, output, more or {})
         return
-    print_facts({_label(column): column.cell(row) for column in columns}, output)
+    facts = {_label(column): column.cell(row) for column in columns}
+    print_facts({**facts, **(more or {})}, output)
     if holders:
         emit("\nHolders:")
         print_rows(sorted(holders, key=attrgetter("since")), HOLDER_COLUMNS, output)
@@ -99,10 +108,15 @@ def _print(
         emit("\nNobody holds an address of it.")
 
 
-def _print_data(row: msgspec.Struct, holders: list[AllocationRow] | None, output: Format) -> None:
+def _print_data(
+    row: msgspec.Struct,
+    holders: list[AllocationRow] | None,
+    output: Format,
+    more: dict[str, Any],
+) -> None:
     import msgspec
 
-    page: dict[str, Any] = msgspec.to_builtins(row)
+    page: dict[str, Any] = msgspec.to_builtins(row) | msgspec.to_builtins(more)
     if holders is not None:
         page["holders"] = msgspec.to_builtins(holders)
     print_facts(page, output)

@@ -23,6 +23,7 @@ def engine(
     replicas: Literal[1, 3, 5] = 1,
     http: int = 9475,
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
+    forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     server: Server = DEFAULT_SERVER,
     logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
@@ -40,9 +41,11 @@ def engine(
     replicas
         Servers that keep the log, if it is made now; a log that exists stays as it is.
     http
-        The port of /healthz on loopback; 0 picks a free one.
+        The port of /healthz and /metrics on loopback; 0 picks a free one.
     checkpoint_every
         After how many commits a checkpoint is signed; 0 is never by itself.
+    forecast_window
+        How far back, in seconds, a forecast of a pool's exhaustion looks.
     """
     server.check()
     try:
@@ -51,5 +54,5 @@ def engine(
         raise UsageError(f"--name: {str(error).removeprefix('node ')}") from error
     from ipledger.cli.role_engine import EngineOptions, OwnOptions, run_engine
 
-    keeps = OwnOptions(data, checkpoint_every)
+    keeps = OwnOptions(data, checkpoint_every, forecast_window)
     run_engine(EngineOptions(server, own, replicas, http, keeps, logs.settings()))

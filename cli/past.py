@@ -138,7 +138,8 @@ async def reads(connection: Connection, source: Source, at: str) -> AsyncGenerat
     async with open_past(connection, source) as past:
         moment = await moment_of(past, at, "--at")
         stands_on(moment)
-        yield StateReads(await past.state(moment.position))
+        state = await past.state(moment.position)
+        yield StateReads(state, lambda pool: past.exhaustion(pool, moment))
 
 
 async def moment_of(past: Past, text: str, option: str) -> Moment:

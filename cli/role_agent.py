@@ -17,10 +17,15 @@ from ipledger.cli.roles import Process, connected, serve
 from ipledger.cni.agent import Agent
 from ipledger.cni.cluster_view import cluster_view
 from ipledger.cni.handler import CniHandler
+from ipledger.cni.metrics import REGISTRY, OutboxMetrics
 from ipledger.cni.outbox import Outbox
 from ipledger.cni.outbox_sqlite import SqliteStore
 from ipledger.cni.pod_view import PodView
 from ipledger.engine.client import EngineClient
+from ipledger.engine.metrics.client_metrics import ClientMetrics
+from ipledger.engine.metrics.exposition import Exposition
+from ipledger.engine.metrics.metric import Role
+from ipledger.engine.metrics.watch_metrics import WatchMetrics
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 
 
@@ -49,7 +54,7 @@ def run_agent(options: AgentOptions) -> None:
 async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
     async with (
         connected(options.server, "agent", stop) as nc,
-        running_agent(options, nc) as agent,
+        running_agent(options, nc, Exposition(options.server.realm)) as agent,
     ):
         note(
             f"ready socket={options.socket.absolute()} nats={options.server.shown} "
@@ -59,15 +64,22 @@ async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running_agent(options: AgentOptions, nc: NatsClient) -> AsyncGenerator[Agent]:
+async def running_agent(
+    options: AgentOptions, nc: NatsClient, metrics: Exposition
+) -> AsyncGenerator[Agent]:
     """An agent that listens; in the end it has answered what had come."""
     client = EngineClient(nc, options.server.realm, options.timeout_s)
     store = await SqliteStore.open(options.data / "agent.db")
     try:
-        async with _pods(options) as pods:
+        async with _pods(options, metrics) as pods:
             outbox = Outbox(store, options.node)
+            waiting = OutboxMetrics(outbox)
+            metrics.add_role(Role.AGENT, nc)
+            metrics.add(REGISTRY)
+            metrics.add(ClientMetrics(client, Role.AGENT))
+            metrics.add(waiting, waiting.refresh)
             handler = CniHandler(client, outbox, options.node, options.timeout_s, pods)
-            agent = Agent(handler, client, options.socket, options.http_port)
+            agent = Agent(handler, client, options.socket, metrics, options.http_port)
             try:
                 await agent.start()
                 yield agent
@@ -78,10 +90,11 @@ async def running_agent(options: AgentOptions, nc: NatsClient) -> AsyncGenerator
 
 
 @contextlib.asynccontextmanager
-async def _pods(options: AgentOptions) -> AsyncGenerator[PodView | None]:
+async def _pods(options: AgentOptions, metrics: Exposition) -> AsyncGenerator[PodView | None]:
     """What the cluster knows of pods, None where there is no cluster."""
     if options.cluster.is_there:
         async with cluster_view(options.cluster.kubeconfig, options.node) as view:
+            metrics.add(WatchMetrics(Role.AGENT, view.watches))
             yield view
     else:
         yield None

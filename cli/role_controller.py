@@ -22,6 +22,10 @@ from ipledger.cli.role_engine import snapshots
 from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.client import EngineClient
 from ipledger.engine.health import Health, HealthServer
+from ipledger.engine.metrics.client_metrics import ClientMetrics
+from ipledger.engine.metrics.exposition import Exposition
+from ipledger.engine.metrics.metric import Role
+from ipledger.engine.metrics.watch_metrics import WatchMetrics
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import LogUnavailableError
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
@@ -31,6 +35,7 @@ from ipledger.gc.collector import Collector
 from ipledger.gc.settings import Settings
 from ipledger.gc.view import View
 from ipledger.kube.controller import Controller
+from ipledger.kube.metrics import CONTROLLER
 from ipledger.projections.cluster.live.connect import connected as connected_api
 
 _log = logging.getLogger(__name__)
@@ -57,14 +62,15 @@ def run_controller(options: ControllerOptions) -> None:
 
 
 async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
+    exposition = Exposition(options.server.realm)
     async with (
         connected(options.server, "controller", stop) as nc,
-        HealthServer(options.http_port, metrics.REGISTRY) as health,
+        HealthServer(options.http_port, exposition) as health,
     ):
         log = await _reach_log(nc, options.server.realm, stop)
         if log is None:
             return
-        async with running_controller(options, nc, log, stop) as controller:
+        async with running_controller(options, nc, log, stop, exposition) as controller:
             health.health = lambda: _health(nc, controller)
             if await either(controller.ready.wait(), stop):
                 url = f"http://127.0.0.1:{health.port}"
@@ -86,16 +92,26 @@ async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> JetStre
 
 @contextlib.asynccontextmanager
 async def running_controller(
-    options: ControllerOptions, nc: NatsClient, log: JetStreamLog, stop: asyncio.Event
+    options: ControllerOptions,
+    nc: NatsClient,
+    log: JetStreamLog,
+    stop: asyncio.Event,
+    exposition: Exposition,
 ) -> AsyncGenerator[Controller]:
     """A controller that works. `stop` is set when it ends by itself, and why is raised."""
     realm = options.server.realm
     engine = EngineClient(nc, realm, options.timeout_s)
     async with connected_api(options.cluster.kubeconfig) as api:
         controller = Controller(api, engine, log, snapshots(nc, realm), _now, random.random)
+        exposition.add_role(Role.CONTROLLER, nc)
+        for source in (controller, CONTROLLER, ClientMetrics(engine, Role.CONTROLLER)):
+            exposition.add(source)
         work = [controller.run()]
         if options.collecting is not None:
-            work.append(Collector(engine, View.of(api, random.random), options.collecting).run())
+            view = View.of(api, random.random)
+            work.append(Collector(engine, view, options.collecting).run())
+            exposition.add(metrics.REGISTRY)
+            exposition.add(WatchMetrics("collector", view.watches))
         task = asyncio.create_task(first_to_end(*work))
         task.add_done_callback(lambda _: stop.set())
         try:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from time import perf_counter
 
 from nats.aio.client import Client as NatsClient
 
@@ -18,6 +19,9 @@ from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer, engine_health
+from ipledger.engine.metrics.engine_metrics import EngineMetrics
+from ipledger.engine.metrics.exposition import Exposition
+from ipledger.engine.metrics.metric import Role
 from ipledger.engine.object_store import JetStreamSnapshots
 from ipledger.engine.second_copy import SecondCopy, open_stream
 from ipledger.engine.service import EngineService
@@ -28,6 +32,7 @@ from ipledger.events.ledger import Ledger
 from ipledger.events.log import LogUnavailableError
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end
+from ipledger.projections.exhaustion import WINDOW_S, Usage
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +46,7 @@ class OwnOptions:
 
     data: Path
     checkpoint_every: int
+    forecast_window_s: float = WINDOW_S
 
     @property
     def ledger(self) -> Path:
@@ -73,9 +79,10 @@ def run_engine(options: EngineOptions) -> None:
 
 async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     server = options.server
+    metrics = Exposition(server.realm)
     async with (
         connected(server, "engine", stop) as nc,
-        HealthServer(options.http_port) as health,
+        HealthServer(options.http_port, metrics) as health,
         second_copy(options.own, server.realm) as copy,
     ):
         log = await reach_log(nc, copy.ledger, options.replicas, stop)
@@ -90,7 +97,10 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
             second_copy=copy,
             checkpoints=signing,
             snapshots=snapshots(nc, server.realm),
+            monotonic=perf_counter,
+            usage=Usage(options.own.forecast_window_s),
         )
+        expose(engine, nc, metrics)
         health.health = partial(engine_health, engine)
         async with running(engine, stop):
             if await either(engine.ready.wait(), stop):
@@ -99,6 +109,13 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
                     f"http=http://127.0.0.1:{health.port}"
                 )
                 await stop.wait()
+
+
+def expose(engine: Engine, nc: NatsClient, metrics: Exposition) -> None:
+    """Show the metrics of an engine."""
+    own = EngineMetrics(engine)
+    metrics.add_role(Role.ENGINE, nc)
+    metrics.add(own, own.refresh)
 
 
 @contextlib.asynccontextmanager
@@ -148,9 +165,11 @@ async def running(engine: Engine, stop: asyncio.Event) -> AsyncGenerator[None]:
     await service.start()
     task = asyncio.create_task(engine.run())
     task.add_done_callback(lambda _: stop.set())
+    observing = asyncio.create_task(engine.observe_usage())
     try:
         yield
     finally:
+        await end(observing)
         engine.stop()
         await asyncio.wait((task,), timeout=_STOP_TIMEOUT_S)
         ended = task.done()

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 from nats.aio.client import Client as NatsClient
 
@@ -18,6 +19,7 @@ from ipledger.cli.role_controller import ControllerOptions, running_controller
 from ipledger.cli.role_engine import (
     OwnOptions,
     checkpoints,
+    expose,
     reach_log,
     running,
     second_copy,
@@ -25,11 +27,13 @@ from ipledger.cli.role_engine import (
 )
 from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.engine import Engine
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end
 from ipledger.gc.settings import Settings
+from ipledger.projections.exhaustion import Usage
 
 _COMMAND_TIMEOUT_S = 10.0
 
@@ -46,6 +50,7 @@ class UpOptions:
     realm: str
     timeout_s: float
     checkpoint_every: int
+    forecast_window_s: float
     cluster: Cluster
     collecting: Settings
     logs: LogSettings = DEFAULT_LOGS
@@ -82,12 +87,16 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                 second_copy=copy,
                 checkpoints=checkpoints(options.own, options.realm),
                 snapshots=snapshots(engine_nc, options.realm),
+                monotonic=perf_counter,
+                usage=Usage(options.forecast_window_s),
             )
+            metrics = Exposition(options.realm)
+            expose(engine, engine_nc, metrics)
             async with running(engine, stop):
                 if await either(engine.ready.wait(), stop):
                     async with (
-                        running_agent(_agent_options(options, server), agent_nc) as agent,
-                        _controller(options, server, agent_nc, stop),
+                        running_agent(_agent_options(options, server), agent_nc, metrics) as agent,
+                        _controller(options, server, agent_nc, stop, metrics),
                     ):
                         note(
                             f"ready socket={options.socket.absolute()} nats={url} "
@@ -110,14 +119,19 @@ def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
 
 @contextlib.asynccontextmanager
 async def _controller(
-    options: UpOptions, server: Server, nc: NatsClient, stop: asyncio.Event
+    options: UpOptions,
+    server: Server,
+    nc: NatsClient,
+    stop: asyncio.Event,
+    metrics: Exposition,
 ) -> AsyncGenerator[None]:
     """The controller, where there is a cluster. Pods get addresses before it has listed all."""
     if not options.cluster.is_there:
         yield
         return
     told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S, options.collecting)
-    async with running_controller(told, nc, JetStreamLog.of(nc, options.realm), stop):
+    log = JetStreamLog.of(nc, options.realm)
+    async with running_controller(told, nc, log, stop, metrics):
         yield
 
 

@@ -10,8 +10,12 @@ from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.roles import Process, connected, serve
 from ipledger.engine.client import EngineClient
+from ipledger.engine.metrics.client_metrics import ClientMetrics
+from ipledger.engine.metrics.exposition import Exposition
+from ipledger.engine.metrics.metric import Role
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.kube.certificates import Certificates
+from ipledger.kube.metrics import WEBHOOK
 from ipledger.kube.webhook import Webhook
 
 
@@ -37,7 +41,11 @@ async def _webhook(options: WebhookOptions, stop: asyncio.Event) -> None:
     certificates = Certificates(options.cert, options.key)
     async with connected(options.server, "webhook", stop) as nc:
         client = EngineClient(nc, options.server.realm, options.timeout_s)
-        webhook = Webhook(client, certificates, options.host, options.port)
+        metrics = Exposition(options.server.realm)
+        metrics.add_role(Role.WEBHOOK, nc)
+        metrics.add(ClientMetrics(client, Role.WEBHOOK))
+        metrics.add(WEBHOOK)
+        webhook = Webhook(client, certificates, options.host, options.port, metrics)
         async with webhook.serving():
             note(
                 f"ready webhook=https://{options.host}:{webhook.port}/validate "

@@ -27,6 +27,7 @@ def up(
     realm: str = names.REALM_DEFAULT,
     timeout: float = 60.0,
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
+    forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     kubeconfig: str = "",
     flags: GcFlags = gc_settings.DEFAULT,
     logs: LogFlags = log_flags.DEFAULT,
@@ -54,6 +55,8 @@ def up(
         Seconds for which an ADD is tried when the engine cannot be reached.
     checkpoint_every
         After how many commits a checkpoint is signed; 0 is never by itself.
+    forecast_window
+        How far back, in seconds, a forecast of a pool's exhaustion looks.
     kubeconfig
         How to reach the API server: a file, or `in-cluster` for the service account of this pod.
         With it, the controller and the collector run too.
@@ -77,6 +80,7 @@ def up(
             realm,
             timeout,
             checkpoint_every,
+            forecast_window,
             cluster,
             gc,
             logs.settings(),

@@ -10,6 +10,7 @@ from ipledger.cli.output import Column
 
 if TYPE_CHECKING:
     from ipledger.events.facts import Selector
+    from ipledger.projections.exhaustion import Exhaustion
     from ipledger.projections.rows import AllocationRow, PoolRow, SubnetRow
 
 
@@ -49,6 +50,27 @@ def _application(row: PoolRow) -> str:
 
 def _pools(row: AllocationRow) -> str:
     return _joined(held.pool for held in row.addresses)
+
+
+def exhaustion_text(found: Exhaustion | None) -> str:
+    """When a pool is full, for a person."""
+    if found is None:
+        return "not known yet"
+    rate = f"{found.growth_per_second * 3600:+.1f} addresses an hour"
+    seen = f"{rate} over the last {duration_text(found.window_seconds)}, seasons ignored"
+    if found.full_in_seconds is None:
+        return f"never at this rate ({seen})"
+    return f"{duration_text(found.full_in_seconds)} ({seen})"
+
+
+def duration_text(seconds: float) -> str:
+    """A duration in its two largest units: `3h 20m`."""
+    left, parts = round(seconds), list[str]()
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return " ".join(parts[:2]) or "0s"
 
 
 def _joined_of(field: str) -> Callable[[Any], str]:

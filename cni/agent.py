@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from ipledger.cni.call import Call
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
-from ipledger.cni.metrics import REGISTRY
 from ipledger.engine.client import EngineClient
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.tasks import end
 
 _log = logging.getLogger(__name__)
@@ -43,6 +42,7 @@ class Agent:
     handler: CniHandler
     client: EngineClient
     socket_path: Path
+    metrics: Exposition
     http_port: int = 0
     _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
     _sending: asyncio.Task[None] | None = field(default=None, init=False)
@@ -112,9 +112,7 @@ class Agent:
                     return web.Response(text="ok\n")
                 return web.Response(text="NATS is not connected\n", status=503)
             case "GET", "/metrics":
-                return web.Response(
-                    body=generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
-                )
+                return await self.metrics.response()
             case _:
                 return web.Response(text="not found\n", status=404)
 

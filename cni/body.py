@@ -8,6 +8,7 @@ from typing import TypeAlias, TypeVar
 import msgspec
 
 from ipledger.cni.errors import CniError, Code
+from ipledger.events.quoting import QUOTE_MAX, cut
 
 T = TypeVar("T")
 
@@ -16,7 +17,6 @@ _Json: TypeAlias = dict[str, "_Json"] | list["_Json"] | str | int | float | bool
 _PATH = re.compile(r" - at `\$(.*)`$")
 _INDEX = re.compile(r"\[(\d+)\]")
 _ANY_KEY = "[...]"  # msgspec does not say under which key of a map the fault is
-_VALUE_CHARS_MAX = 200
 
 
 def decode_body(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
@@ -40,7 +40,7 @@ def _decode(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
 
 def invalid(field: str, value: _Json, what: str) -> CniError:
     """The error for a field of the network configuration that holds a wrong value."""
-    shown = msgspec.json.encode(value).decode()[:_VALUE_CHARS_MAX]
+    shown = cut(msgspec.json.encode(value).decode(), QUOTE_MAX)
     return CniError(Code.INVALID_NETWORK_CONFIG, f"{field}: {shown} is not valid: {what}")
 
 

@@ -31,6 +31,7 @@ from ipledger.projections.cluster.live.watch import Selection, Watch
 from ipledger.projections.cluster.metadata import Metadata
 from ipledger.projections.cluster.nodes import Namespace, Node
 from ipledger.projections.cluster.pods import Pod, why_not_alive
+from ipledger.projections.cluster.watch_counts import WatchCounts
 
 _log = logging.getLogger(__name__)
 
@@ -92,6 +93,12 @@ class ClusterView:
         async with asyncio.TaskGroup() as watching:
             for watch in (self.pods, self.nodes, self.namespaces):
                 watching.create_task(watch.run())
+
+    @property
+    def watches(self) -> dict[str, WatchCounts]:
+        """What its watches counted, by the plural of their kinds."""
+        watches = (self.pods, self.nodes, self.namespaces)
+        return {watch.counts.resource: watch.counts for watch in watches}
 
     async def close(self) -> None:
         """End what is on its way."""

@@ -8,6 +8,7 @@ import msgspec
 
 from ipledger.engine.choice import describe
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.quoting import cut
 
 
 class Code(IntEnum):
@@ -44,13 +45,17 @@ CODE_OF: dict[Reason, int] = {
 """The refusals that an ADD can meet."""
 
 
+_DETAILS_MAX = 65_536
+"""Characters of details, which name every pool with its verdict."""
+
+
 class CniError(Exception):
-    """What a runtime is told when a command fails."""
+    """What a runtime is told when a command fails; texts are cut to a bounded length."""
 
     def __init__(self, code: int, message: str, details: str = "", reason: str = "") -> None:
-        super().__init__(message)
+        super().__init__(cut(message))
         self.code = int(code)
-        self.details = details
+        self.details = cut(details, _DETAILS_MAX)
         self.reason = reason
 
     @classmethod

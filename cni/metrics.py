@@ -1,21 +1,37 @@
-"""Metrics of the CNI path, for Prometheus."""
+"""Metrics of the CNI path, for Prometheus (the table is engine/metrics/table.py)."""
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+import contextlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.core import Metric
+
+from ipledger.cni.outbox import Outbox, StoreError
+from ipledger.engine.metrics import table
 
 REGISTRY = CollectorRegistry()
 
-REQUESTS = Counter(
-    "ipledger_cni_requests",
-    "CNI calls answered, by command and CNI error code (0 is success).",
-    ("command", "code"),
-    registry=REGISTRY,
-)
-DURATION = Histogram(
-    "ipledger_cni_request_duration_seconds",
-    "Time from a CNI call's arrival at the agent to its answer.",
-    ("command",),
-    buckets=(0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 60),
-    registry=REGISTRY,
-)
+REQUESTS = table.CNI_REQUESTS.counter(REGISTRY)
+DURATION = table.CNI_DURATION.histogram(REGISTRY)
+
+
+@dataclass(slots=True)
+class OutboxMetrics:
+    """How an outbox is. `refresh` first, then `collect`."""
+
+    outbox: Outbox
+    _waiting: int = field(default=0, init=False)
+
+    async def refresh(self) -> None:
+        """Count what waits; a store that cannot be read just now has what it had."""
+        with contextlib.suppress(StoreError):
+            self._waiting = len(await self.outbox.store.pending())
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics as they are."""
+        yield table.OUTBOX.value(self._waiting)
+        sent = [(("done",), self.outbox.sent), (("refused",), self.outbox.dropped)]
+        yield table.OUTBOX_SENT.family(sent)

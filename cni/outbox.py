@@ -52,10 +52,15 @@ class OutboxStore(Protocol):
 
 @dataclass(slots=True)
 class Outbox:
-    """Stored releases of one node. `node` is not stored: it is the agent's own."""
+    """Stored releases of one node. `node` is not stored: it is the agent's own.
+
+    `sent` of them the engine has taken since the start, `dropped` it has refused.
+    """
 
     store: OutboxStore
     node: str
+    sent: int = field(default=0, init=False)
+    dropped: int = field(default=0, init=False)
     _stored: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def put(self, release: Release) -> None:
@@ -86,5 +91,8 @@ class Outbox:
                 _log.warning("release of sandbox %s still waits: %s", release.sandbox, error)
                 continue
             except RefusedError as error:
+                self.dropped += 1
                 _log.error("release of sandbox %s dropped: %s", release.sandbox, error)
+            else:
+                self.sent += 1
             return

@@ -14,6 +14,7 @@ from ipledger.cni.errors import CniError, Code
 from ipledger.cni.inputs import PodInputs, read_inputs
 from ipledger.events import traceparent
 from ipledger.events.facts import Pod
+from ipledger.events.quoting import quote
 
 VERSIONS = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 """The versions of the CNI specification that are spoken."""
@@ -118,12 +119,12 @@ def parse(headers: Mapping[str, str], body: bytes) -> CniRequest:
     """Read a call. Raises `CniError` that names the variable or field at fault, and its value."""
     command = headers.get("Cni-Command", "")
     if command not in _NEEDED:
-        raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_COMMAND: {command!r} is not known")
+        raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_COMMAND: {quote(command)} is not known")
     config = decode_body(_decoder, body)
     if config.cni_version not in VERSIONS:
         raise CniError(
             Code.INCOMPATIBLE_VERSION,
-            f"cniVersion: {config.cni_version!r} is not supported",
+            f"cniVersion: {quote(config.cni_version)} is not supported",
             f"supported versions: {', '.join(VERSIONS)}",
         )
     if VERSIONS.index(config.cni_version) < _SINCE.get(command, 0):
@@ -168,7 +169,7 @@ def _check_variable(variable: str, headers: Mapping[str, str]) -> None:
         raise CniError(Code.INVALID_ENVIRONMENT, f"{variable}: required, but missing or empty")
     form = _FORMS.get(variable)
     if form is not None and not form.fullmatch(value):
-        raise CniError(Code.INVALID_ENVIRONMENT, f"{variable}: {value!r} is not valid")
+        raise CniError(Code.INVALID_ENVIRONMENT, f"{variable}: {quote(value)} is not valid")
 
 
 def _pod(cni_args: str, sandbox: str) -> Pod:
@@ -177,7 +178,7 @@ def _pod(cni_args: str, sandbox: str) -> Pod:
     for pair in cni_args.split(";"):
         key, equals, value = pair.partition("=")
         if pair and not equals:
-            raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_ARGS: {pair!r} is not KEY=VALUE")
+            raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_ARGS: {quote(pair)} is not KEY=VALUE")
         args[key] = value
     return Pod(
         namespace=args.get("K8S_POD_NAMESPACE", ""),

@@ -8,6 +8,7 @@ import msgspec
 
 from ipledger.engine.refusals import Refusal
 from ipledger.events.types import CheckpointSigned
+from ipledger.projections.exhaustion import Exhaustion
 from ipledger.projections.rows import (
     AllocationRow,
     ApplicationRow,
@@ -91,6 +92,8 @@ class Page(Answer, frozen=True):
     reservations: tuple[ReservationRow, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
     applications: tuple[ApplicationRow, ...] = ()
+    exhaustion: tuple[Exhaustion, ...] = ()
+    """Of those of `pools` of which enough is known."""
     last: bool = True
 
 

@@ -47,6 +47,7 @@ from ipledger.projections.state import State
 
 _FIRST_INTERFACE = "eth0"
 _BARE = "Pod"
+_INT32_MAX = 2**31 - 1  # what Kubernetes has for both
 
 
 def apply_application(state: State, command: ApplyApplication) -> tuple[AnyEvent, ...] | Refusal:
@@ -94,6 +95,11 @@ def _fault(application: Application) -> Refusal | None:
         field = "spec.replicas" if application.replicas < 0 else "spec.ordinals.start"
         value = str(min(application.replicas, application.start))
         return Refusal(Reason.INVALID_FIELD, f"{field}: {value!r} is negative", field, value)
+    if max(application.replicas, application.start) > _INT32_MAX:
+        field = "spec.ordinals.start" if application.start > _INT32_MAX else "spec.replicas"
+        value = str(max(application.replicas, application.start))
+        message = f"{field}: {value!r} is more than {_INT32_MAX}"
+        return Refusal(Reason.INVALID_FIELD, message, field, value)
     return pod_annotations.fault(application.annotations)
 
 

@@ -12,11 +12,10 @@ from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.selection import Selected
 from ipledger.events.addresses import format_ip
 from ipledger.events.facts import Address, Candidate, Verdict
+from ipledger.events.quoting import QUOTE_MAX, cut
 from ipledger.projections.allocations import Allocation, Identity
 from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
-
-_SHOWN_MAX = 200
 
 
 class Choice(NamedTuple):
@@ -150,7 +149,7 @@ def _none_left(
     candidates = [c for c in decision if c.ip_version in short]
     exhausted = any(c.verdict == Verdict.EXHAUSTED for c in candidates)
     families = " and ".join(f"IPv{ip_version}" for ip_version in short)
-    unmatched = f"no pool matches {selected.asked[short[0]]}"[:_SHOWN_MAX]
+    unmatched = cut(f"no pool matches {selected.asked[short[0]]}", QUOTE_MAX)
     why = "; ".join(describe(c) for c in candidates) or unmatched
     return Refusal(
         Reason.POOL_EXHAUSTED if exhausted else Reason.NO_POOL_FITS,

@@ -87,6 +87,15 @@ class RefusedError(Exception):
 
 
 @dataclass(slots=True)
+class Counts:
+    """Requests that a client made: answered, or given up; and attempts after the first."""
+
+    answered: int = 0
+    unavailable: int = 0
+    retries: int = 0
+
+
+@dataclass(slots=True)
 class EngineClient:
     """Asks the engines of a realm. Methods raise `EngineUnavailableError` and `RefusedError`.
 
@@ -100,6 +109,7 @@ class EngineClient:
     timeout_s: float = 10.0
     random: Random = field(default_factory=Random)
     position: Position = field(default=START, init=False)
+    counts: Counts = field(default_factory=Counts, init=False)
 
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
         """Send a node's ADD."""
@@ -268,12 +278,15 @@ class EngineClient:
             answer = await self._attempt(attempt, min(left_s, attempt_s))
             if not isinstance(answer, str | TryAgain):
                 self._remember(answer)
+                self.counts.answered += 1
                 return _expect(answer, want)
             why = answer if isinstance(answer, str) else answer.message
+            self.counts.retries += 1
             left_s = deadline - clock()
             await asyncio.sleep(max(0.0, min(delay_s * self.random.uniform(0.5, 1.5), left_s)))
             delay_s = min(delay_s * 2, _RETRY_MAX_S)
             attempt_s = min(attempt_s * 2, _ATTEMPT_TIMEOUT_MAX_S)
+        self.counts.unavailable += 1
         raise EngineUnavailableError(f"{why}, tried for {timeout_s:g} s")
 
     async def _attempt(

@@ -46,6 +46,7 @@ from ipledger.engine.commands import (
     RetainAttachments,
 )
 from ipledger.engine.decide import Decision, decide
+from ipledger.engine.metrics.tally import Tally, Times
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import commit, tracing
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
@@ -95,6 +96,10 @@ class Request(NamedTuple):
     span: Span = NO_SPAN
 
 
+_Answered: TypeAlias = tuple[Request, float, object]
+"""A request, when it came (`monotonic`), and the answer to it."""
+
+
 OUTCOMES: dict[type[object], str] = {
     PoolCreated: "created",
     PoolUpdated: "configured",
@@ -119,7 +124,8 @@ class _Batch:
     began: float
     events: list[bytes] = field(default_factory=list[bytes])
     size: int = commit.ENVELOPE_BYTES_MAX
-    answers: list[tuple[Reply, object]] = field(default_factory=list[tuple[Reply, object]])
+    answers: list[_Answered] = field(default_factory=list[_Answered])
+    types: list[type[object]] = field(default_factory=list[type[object]])
     traceparent: str = ""
     spans: list[Span] = field(default_factory=list[Span])
     """Of the requests that have events in it."""
@@ -141,7 +147,7 @@ class CommitLoop:
 
     `fold` is at the end of the log; this object alone moves it on. `clock` tells microseconds
     since the Unix epoch, `monotonic` seconds for how long something took. With
-    `checkpoints`, a commit opens with the one that is due.
+    `checkpoints`, a commit opens with the one that is due. What is done is counted in `tally`.
     """
 
     def __init__(
@@ -152,6 +158,7 @@ class CommitLoop:
         queue_max: int = QUEUE_MAX,
         checkpoints: Checkpoints | None = None,
         monotonic: Callable[[], float] = loop_time,
+        tally: Tally | None = None,
     ) -> None:
         self._log = log
         self._fold = fold
@@ -159,7 +166,8 @@ class CommitLoop:
         self._monotonic = monotonic
         self._queue_max = queue_max
         self._checkpoints = checkpoints
-        self._waiting: deque[Request] = deque()
+        self._tally = Tally() if tally is None else tally
+        self._waiting: deque[tuple[Request, float]] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
         self._between: deque[Callable[[Fold], None]] = deque()
@@ -173,8 +181,9 @@ class CommitLoop:
     def submit(self, request: Request) -> bool:
         """Queue a request. False when the queue is full or closing: it will not be answered."""
         if self._stopping or len(self._waiting) >= self._queue_max:
+            self._tally.rejected += not self._stopping
             return False
-        self._waiting.append(request)
+        self._waiting.append((request, self._monotonic()))
         self._wake.set()
         return True
 
@@ -193,7 +202,7 @@ class CommitLoop:
         epoch = fold.state.epoch + 1
         event = LeadershipTaken(epoch=epoch, engine=engine, version=version)
         payload = commit.encode(epoch, self._now(), fold.hash, [commit.encode_event(event)])
-        fold.apply(Entry(await self._append(payload), payload))
+        fold.apply(Entry(await self._append(payload, [LeadershipTaken]), payload))
 
     async def between_commits(self, look: Callable[[Fold], T]) -> T:
         """What `look` makes of the fold at a moment when all that it holds is durable."""
@@ -223,23 +232,29 @@ class CommitLoop:
         finally:
             self._stopping = True
             while self._waiting:
-                await self._waiting.popleft().reply(TryAgain("the engine stops leading"))
+                request, _ = self._waiting.popleft()
+                await request.reply(TryAgain("the engine stops leading"))
 
     async def _serve(self, batch: _Batch) -> None:
+        decided = self._monotonic()
         try:
             if batch.events:
                 await self._commit(batch)
             elif not batch.is_certain:
                 await self._confirm()
         except BaseException as error:
-            for reply, _ in batch.answers:
-                await reply(TryAgain("the engine could not make certain of the answer"))
+            for request, _, _ in batch.answers:
+                await request.reply(TryAgain("the engine could not make certain of the answer"))
+            self._tally.given_up(request.work for request, _, _ in batch.answers)
             if batch.events or not isinstance(error, LogUnavailableError):
                 raise
             _log.warning("an answer could not be confirmed: %s", error)
         else:
-            for reply, answer in batch.answers:
-                await reply(answer)
+            durable = self._monotonic()
+            for request, _, answer in batch.answers:
+                await request.reply(answer)
+            times = Times(batch.began, decided, durable, self._monotonic())
+            self._tally.answered(batch.answers, times)
 
     def _now(self) -> int:
         return max(self._clock(), self._fold.time)
@@ -250,10 +265,10 @@ class CommitLoop:
         self._sign_checkpoint(batch)
         state = self._fold.state
         while self._waiting:
-            request = self._waiting.popleft()
+            request, came = self._waiting.popleft()
             if callable(request.work):
                 found = request.work(state)
-                batch.answers.append((request.reply, found))
+                batch.answers.append((request, came, found))
                 batch.is_certain &= not isinstance(found, TryAgain)
                 continue
             batch.is_certain = False
@@ -262,7 +277,7 @@ class CommitLoop:
             size = batch.size + sum(len(event) + 1 for event in encoded)
             if size > self._log.payload_bytes_max:
                 if batch.events:
-                    self._waiting.appendleft(request)
+                    self._waiting.appendleft((request, came))
                     break
                 decision, encoded = _too_large(size), []
             self._evolve(batch, decision, encoded)
@@ -271,7 +286,7 @@ class CommitLoop:
                 if encoded:
                     batch.spans.append(request.span)
             answer = _answer(state, request.work, decision)
-            batch.answers.append((request.reply, answer))
+            batch.answers.append((request, came, answer))
         return batch
 
     def _sign_checkpoint(self, batch: _Batch) -> None:
@@ -285,6 +300,7 @@ class CommitLoop:
             at = Moment(self._fold.sequence + 1, len(batch.events), batch.time)
             evolve(self._fold.state, event, at)
             batch.events.append(payload)
+            batch.types.append(type(event))
             batch.size += len(payload) + 1
             batch.traceparent = batch.traceparent or getattr(event, "traceparent", "")
 
@@ -296,7 +312,7 @@ class CommitLoop:
         )
         with tracing.ending(_begin_span(batch, fold.state.epoch, len(payload))) as span:
             traceparent = tracing.traceparent_of(span) or batch.traceparent
-            sequence = await self._append(payload, traceparent)
+            sequence = await self._append(payload, batch.types, traceparent)
             span.set_attribute("ipledger.sequence", sequence)
         fold.advance(sequence, commit.digest(payload), batch.time)
         self._prev_took = commit.Took(decided, self._micros_since(batch.began))
@@ -304,11 +320,14 @@ class CommitLoop:
     def _micros_since(self, moment: float) -> int:
         return round((self._monotonic() - moment) * 1e6)
 
-    async def _append(self, payload: bytes, traceparent: str = "") -> int:
-        after = self._fold.sequence
+    async def _append(
+        self, payload: bytes, types: list[type[object]], traceparent: str = ""
+    ) -> int:
+        after, sent = self._fold.sequence, self._monotonic()
         outcome = await self._log.append(payload, after=after, traceparent=traceparent)
         if not isinstance(outcome, Appended):
             raise DeposedError(f"the log went on to {outcome.last}, behind {after}")
+        self._tally.committed(types, len(payload), self._monotonic() - sent)
         return outcome.sequence
 
     async def _confirm(self) -> None:

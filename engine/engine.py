@@ -12,17 +12,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from random import Random
-from typing import Any
+from typing import Any, TypeVar
 
 from ipledger import __version__
-from ipledger.engine.answers import Status, TryAgain
+from ipledger.engine.answers import Refused, Status, TryAgain
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.commit_loop import CommitLoop, DeposedError, Look, Reply, Request, loop_time
 from ipledger.engine.heartbeats import Heartbeat, Heartbeats
+from ipledger.engine.metrics.tally import Tally
+from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.replica import Replica
 from ipledger.engine.second_copy import SecondCopy
 from ipledger.engine.snapshots import Snapshots, load
@@ -33,11 +35,17 @@ from ipledger.events.logs import tell
 from ipledger.events.position import START, Position
 from ipledger.events.tasks import end, first_to_end
 from ipledger.events.wall_clock import wall_clock
+from ipledger.projections.exhaustion import Exhaustion, Usage
+from ipledger.projections.fold import Fold
+from ipledger.projections.rows import PoolRow, pool_row
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 _AGAIN_DELAY_S = 0.5
+_AT_REST_S = 1.0
 _BEHIND_WAIT_S = 0.4
 """How long a question waits for an engine that is behind: less than its asker does."""
 
@@ -66,7 +74,8 @@ class Engine:
     is awaited at each change of roles. `ready` is set when it can be asked, which for an engine
     that begins by leading is when it leads or was refused. With a second copy, it serves and
     leads only while the log agrees with the copy. With checkpoints, it signs them; with snapshots,
-    it begins from one and takes others while it leads.
+    it begins from one and takes others while it leads. `usage` has what
+    `observe_usage` saw.
     """
 
     log: Log
@@ -81,6 +90,8 @@ class Engine:
     checkpoints: Checkpoints | None = None
     snapshots: Snapshots | None = None
     on_role: Callable[[Role], Awaitable[None]] = _ignore
+    usage: Usage = field(default_factory=Usage)
+    tally: Tally = field(default_factory=Tally, init=False)
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     role: Role = field(default=Role.LOADING, init=False)
     _heartbeats: Heartbeats = field(init=False)
@@ -117,6 +128,47 @@ class Engine:
             await reply(_guarded(look, needed)(self._replica.fold.state))
         elif not self.submit(Request(_guarded(look, at_least), reply)):
             await reply(TryAgain("the engine is loading, stopping, or full"))
+
+    async def at_rest(self, look: Callable[[Fold], T]) -> T | None:
+        """What `look` makes of the fold at a moment when all that it holds is durable.
+
+        None while the engine loads, or if a commit takes long.
+        """
+        if self._loop is None:
+            return look(self._replica.fold) if self.role is Role.STANDBY else None
+        try:
+            async with asyncio.timeout(_AT_REST_S):
+                return await self._loop.between_commits(look)
+        except TimeoutError:
+            return None
+
+    def exhaustion(self, pools: Iterable[PoolRow]) -> tuple[Exhaustion, ...]:
+        """When these pools are full, as far as enough is known of them."""
+        found = (self.usage.of(row.name, row.free) for row in pools)
+        return tuple(one for one in found if one is not None)
+
+    async def observe_usage(self) -> None:
+        """Take samples of how full the pools are, for forecasts, until cancelled."""
+        while True:
+            used = await self.at_rest(_used)
+            if used is not None:
+                self.usage.observe(self.clock(), used)
+            await asyncio.sleep(self.usage.every_s)
+
+    @property
+    def queue(self) -> int:
+        """How many requests wait to be decided."""
+        return self._loop.waiting if self._loop is not None else 0
+
+    @property
+    def lag(self) -> int:
+        """Commits that the leader has told of and this engine has not folded yet."""
+        return max(0, self._heartbeats.position.sequence - self._replica.fold.sequence)
+
+    @property
+    def folded(self) -> int:
+        """Commits that this engine has folded."""
+        return self._replica.fold.sequence
 
     def stop(self) -> None:
         """Make `run` return once what waits is answered, and leadership is given up."""
@@ -195,6 +247,7 @@ class Engine:
             self.clock,
             checkpoints=self.checkpoints,
             monotonic=self.monotonic,
+            tally=self.tally,
         )
         await loop.take_leadership(self.name, __version__)
         self._on_commit(replica.fold.state)
@@ -261,8 +314,13 @@ class Engine:
             time=format_time(self.clock()),
             pools=len(state.pools),
             allocations=len(state.allocations),
-            queue=self._loop.waiting if self._loop is not None else 0,
+            queue=self.queue,
         )
+
+
+def _used(fold: Fold) -> list[tuple[str, int]]:
+    rows = map(pool_row, fold.state.pools.values())
+    return [(row.name, row.total - row.free - row.reserved) for row in rows]
 
 
 def _guarded(look: Look, at_least: Position) -> Look:
@@ -271,7 +329,12 @@ def _guarded(look: Look, at_least: Position) -> Look:
     def guarded(state: State) -> object:
         if state.position < at_least:
             return TryAgain(f"the engine is at {state.position}, not yet at {at_least}")
-        return look(state)
+        try:
+            return look(state)
+        except Exception as error:  # our own mistake must not end the engine for all
+            _log.exception("a question cannot be answered")
+            refusal = Refusal(Reason.BAD_REQUEST, f"it cannot be answered: {error!r}")
+            return Refused(str(state.position), refusal)
 
     return guarded
 

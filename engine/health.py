@@ -7,9 +7,9 @@ from types import TracebackType
 from typing import NamedTuple
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from ipledger.engine.engine import Engine, Role
+from ipledger.engine.metrics.exposition import Exposition
 
 
 class Health(NamedTuple):
@@ -34,7 +34,7 @@ class HealthServer:
     `health` may be set later. Port 0 picks a free one; `OSError` is raised where one is taken.
     """
 
-    def __init__(self, port: int, metrics: CollectorRegistry | None = None) -> None:
+    def __init__(self, port: int, metrics: Exposition | None = None) -> None:
         self.port = port
         self._metrics = metrics
         self.health: Callable[[], Health] = lambda: Health(False, "the log is not reached yet")
@@ -61,8 +61,7 @@ class HealthServer:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         asked = (request.method, request.path)
         if asked == ("GET", "/metrics") and self._metrics is not None:
-            shown = generate_latest(self._metrics)
-            return web.Response(body=shown, headers={"Content-Type": CONTENT_TYPE_LATEST})
+            return await self._metrics.response()
         if asked != ("GET", "/healthz"):
             return web.Response(text="not found\n", status=404)
         is_well, text = self.health()

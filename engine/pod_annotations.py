@@ -11,6 +11,7 @@ from netaddr import AddrFormatError, IPNetwork
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import Route
+from ipledger.events.quoting import QUOTE_MAX, cut
 
 IPPOOLS = "ipam.spidernet.io/ippools"
 IPPOOL = "ipam.spidernet.io/ippool"
@@ -21,7 +22,6 @@ DEFAULT_POOLS = {
 }
 STATIC_IP = "ipledger.io/static-ip"
 _FIRST_INTERFACE = "eth0"
-_SHOWN_MAX = 200
 
 T = TypeVar("T")
 
@@ -47,7 +47,7 @@ class _Route(msgspec.Struct, frozen=True):
 
 def wrong(key: str, text: str, what: str) -> Refusal:
     """A refusal that names the annotation and the beginning of its value: it goes into the log."""
-    shown = text if len(text) <= _SHOWN_MAX else text[:_SHOWN_MAX] + "…"
+    shown = cut(text, QUOTE_MAX)
     return Refusal(Reason.BAD_REQUEST, f"annotation {key}: {shown!r} {what}", key, shown)
 
 
@@ -56,7 +56,7 @@ def read(key: str, text: str, kind: type[T]) -> T | Refusal:
     try:
         return msgspec.json.decode(text, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return wrong(key, text, f"cannot be read: {str(error)[:_SHOWN_MAX]}")
+        return wrong(key, text, f"cannot be read: {cut(str(error), QUOTE_MAX)}")
 
 
 def interface_pools(text: str) -> tuple[InterfacePools, ...] | Refusal:
@@ -94,7 +94,7 @@ def routes(text: str) -> tuple[Route, ...] | Refusal:
 
 
 def _no_route(text: str, item: _Route) -> Refusal:
-    route = f"{item.dst} via {item.gw}"[:_SHOWN_MAX]
+    route = cut(f"{item.dst} via {item.gw}", QUOTE_MAX)
     return wrong(ROUTES, text, f"has a route that is none: {route}")
 
 
@@ -112,7 +112,7 @@ def static_ips(text: str, interface: str) -> dict[int, int] | Refusal:
         try:
             version, address = parse_ip(part.strip())
         except ValueError as error:
-            return wrong(STATIC_IP, text, f"cannot be used: {str(error)[:_SHOWN_MAX]}")
+            return wrong(STATIC_IP, text, f"cannot be used: {cut(str(error), QUOTE_MAX)}")
         if version in found:
             return wrong(STATIC_IP, text, f"asks for two IPv{version} addresses")
         found[version] = address

@@ -18,6 +18,7 @@ from ipledger.engine.refusals import Refusal, invalid
 from ipledger.engine.selector_checks import selector_faults
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import AddressSpace, PoolSpec
+from ipledger.events.quoting import quote
 from ipledger.projections.ranges import Interval, contains, network, parse_range, usable
 
 Space = TypeVar("Space", bound=AddressSpace)
@@ -95,7 +96,7 @@ def _range_faults(
     seen.sort()
     for (left, left_text), (right, right_text) in pairwise(seen):
         if right[0] <= left[1]:
-            yield invalid(field, right_text, f"overlaps with {left_text!r}")
+            yield invalid(field, right_text, f"overlaps with {quote(left_text)}")
             return
 
 
@@ -132,7 +133,7 @@ def _route_faults(spec: AddressSpace, subnet: Interval) -> Iterator[Refusal]:
         at = f"spec.routes[{index}]"
         ip_version = _subnet_version(route.dst)
         if isinstance(ip_version, Refusal):
-            what = ip_version.message.partition(f"{route.dst!r} ")[2]
+            what = ip_version.message.partition(f"{quote(route.dst)} ")[2]
             yield invalid(f"{at}.dst", route.dst, what)
         elif ip_version != spec.ip_version:
             yield invalid(f"{at}.dst", route.dst, f"is not IPv{spec.ip_version}, as spec.subnet is")

@@ -204,6 +204,24 @@ def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:
     )
 
 
+def halves(page: Page) -> tuple[Page, Page] | None:
+    """A page of allocations or applications as two, None if it has one row or none."""
+    middle = max(len(page.allocations), len(page.applications)) // 2
+    if not middle:
+        return None
+    return (
+        msgspec.structs.replace(
+            page,
+            allocations=page.allocations[:middle],
+            applications=page.applications[:middle],
+            last=False,
+        ),
+        msgspec.structs.replace(
+            page, allocations=page.allocations[middle:], applications=page.applications[middle:]
+        ),
+    )
+
+
 def pages(position: str, found: Found) -> Iterator[Page]:
     """Rows in parts that fit a message; at least one part."""
     for start in range(0, max(len(found), 1), PAGE_ROWS):

@@ -7,6 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from ipledger.events.facts import Candidate
+from ipledger.events.quoting import QUOTE_MAX, cut, quote
 
 
 class Reason(StrEnum):
@@ -81,7 +82,11 @@ class Reason(StrEnum):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """A refusal: its reason, a sentence for a person, and the field and value at fault."""
+    """A refusal: its reason, a sentence for a person, and the field and value at fault.
+
+    It goes into the log and over the network, so all of its texts are cut to a bounded length:
+    what is wrong may be as long as a message.
+    """
 
     reason: Reason
     message: str
@@ -89,7 +94,12 @@ class Refusal(msgspec.Struct, frozen=True):
     value: str = ""
     decision: tuple[Candidate, ...] = ()
 
+    def __post_init__(self) -> None:
+        msgspec.structs.force_setattr(self, "message", cut(self.message))
+        msgspec.structs.force_setattr(self, "field", cut(self.field, QUOTE_MAX))
+        msgspec.structs.force_setattr(self, "value", cut(self.value, QUOTE_MAX))
+
 
 def invalid(field: str, value: object, what: str) -> Refusal:
     """A refusal of a field that breaks a rule by itself; names field and value."""
-    return Refusal(Reason.INVALID_FIELD, f"{field}: {value!r} {what}", field, str(value))
+    return Refusal(Reason.INVALID_FIELD, f"{field}: {quote(value)} {what}", field, str(value))

@@ -17,6 +17,7 @@ from ipledger.engine.commands import Allocate
 from ipledger.engine.filters import rank
 from ipledger.engine.pod_annotations import InterfacePools, PoolNames
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.quoting import quote
 from ipledger.events.types import AnyEvent
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.pool import Pool
@@ -178,13 +179,13 @@ def _names(
     names: dict[str, None] = {}
     for at, pattern in enumerate(patterns):
         if pattern in patterns[:at]:
-            message = f"{field} names pool {pattern!r} twice"
+            message = f"{field} names pool {quote(pattern)} twice"
             return Refusal(Reason.BAD_REQUEST, message, field, pattern)
         if not _WILDCARDS.isdisjoint(pattern):
             names.update(dict.fromkeys(state.directory.names[ip_version].matching(pattern)))
         elif pattern in state.pools:
             names[pattern] = None
         else:
-            message = f"{field} names pool {pattern!r}, which does not exist"
+            message = f"{field} names pool {quote(pattern)}, which does not exist"
             return Refusal(Reason.POOL_UNKNOWN, message, field, pattern)
     return tuple(names)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -50,6 +50,7 @@ from ipledger.engine.telling import tells_all, told
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import from_message
+from ipledger.events.quoting import quote
 from ipledger.events.tasks import end
 from ipledger.projections.state import State
 
@@ -191,7 +192,8 @@ class EngineService:
         position = str(state.position)
         match query:
             case queries.Pools():
-                return Page(position, pools=queries.pools(state, query))
+                pools = queries.pools(state, query)
+                return Page(position, pools=pools, exhaustion=self.engine.exhaustion(pools))
             case queries.Subnets():
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
@@ -207,14 +209,31 @@ class EngineService:
         if not inbox:
             return
         try:
-            await self.bus.publish(inbox, _encode(answer))
+            for part in self._parts(answer):
+                await self.bus.publish(inbox, part)
         except nats.errors.Error as error:
             _log.warning("an answer could not be sent: %r", error)
 
+    def _parts(self, answer: AnyAnswer) -> Iterator[bytes]:
+        """An answer as messages that the server takes; only rows are as many as it needs."""
+        payload = _encode(answer)
+        if len(payload) <= self.bus.max_payload:
+            yield payload
+        elif isinstance(answer, Page) and (halves := queries.halves(answer)):
+            for half in halves:
+                yield from self._parts(half)
+        elif isinstance(answer, Refused) and answer.refusal.decision:
+            short = msgspec.structs.replace(answer.refusal, decision=())
+            yield from self._parts(msgspec.structs.replace(answer, refusal=short))
+        else:
+            _log.error("an answer of %d bytes is more than the server takes", len(payload))
+            what = f"the answer has {len(payload)} bytes, more than the NATS server takes"
+            yield _encode(Refused("", Refusal(Reason.BAD_REQUEST, what)))
+
     async def _reply_found(
-        self, inbox: str, found: tuple[str, queries.Found | Refusal] | TryAgain
+        self, inbox: str, found: tuple[str, queries.Found | Refusal] | TryAgain | Refused
     ) -> None:
-        if isinstance(found, TryAgain):
+        if isinstance(found, TryAgain | Refused):
             return await self._reply(inbox, found)
         position, rows = found
         if isinstance(rows, Refusal):
@@ -232,9 +251,9 @@ class EngineService:
 def _decoded(message: Message, decode: Callable[[bytes], T] | None) -> T | Refused:
     try:
         if decode is None:
-            raise msgspec.ValidationError(f"unknown verb in subject {message.subject!r}")
+            raise msgspec.ValidationError(f"unknown verb in subject {quote(message.subject)}")
         return decode(message.data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Refused("", Refusal(Reason.BAD_REQUEST, str(error)))
 
 

@@ -11,7 +11,7 @@ import gc
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ipledger import __version__
 from ipledger.engine.commit_loop import CommitLoop
@@ -32,6 +32,15 @@ _REST = 3.0
 """A snapshot that is written while the engine serves rests this many times as long as it works."""
 
 
+@dataclass(slots=True)
+class Outcomes:
+    """How snapshots of this process went; `newest` is the commit of the last one known."""
+
+    saved: int = 0
+    failed: int = 0
+    newest: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Snapshots:
     """A realm's snapshots: where they are kept, and how often one is taken.
@@ -44,6 +53,7 @@ class Snapshots:
     realm: str
     events: int = 100_000
     check_s: float = 10.0
+    outcomes: Outcomes = field(default_factory=Outcomes)
 
     @contextlib.asynccontextmanager
     async def taking(self, loop: CommitLoop, fold: Fold) -> AsyncGenerator[None]:
@@ -69,6 +79,8 @@ class Snapshots:
         """
         await self.store.put(taken.head.sequence, _paced(taken, rest))
         await self.store.keep(KEPT)
+        self.outcomes.saved += 1
+        self.outcomes.newest = taken.head.sequence
         _log.info("snapshot of realm %s at commit %d", self.realm, taken.head.sequence)
 
     async def _take_again(self, loop: CommitLoop, last: _Taken) -> None:
@@ -89,6 +101,7 @@ class Snapshots:
         try:
             await self.save(taken, rest=rest)
         except Exception as error:
+            self.outcomes.failed += 1
             _log.error("no snapshot of realm %s: %r", self.realm, error)
 
 
@@ -135,6 +148,7 @@ async def _newest_good(log: Log, snapshots: Snapshots) -> Fold:
         except Exception as error:  # it may be anything, and so may what reading it raises
             _log.error("snapshot at commit %d of realm %s skipped: %s", sequence, realm, error)
         else:
+            snapshots.outcomes.newest = sequence
             _log.info("realm %s begins from the snapshot at commit %d", realm, sequence)
             return fold
     return Fold()

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from ipledger.events.clock import format_time
+from ipledger.events.quoting import cut
 from ipledger.events.types import AnyEvent
 
 FORMAT = 1
@@ -63,6 +64,12 @@ class _Link(msgspec.Struct):
 class UnreadableCommitError(ValueError):
     """A stored payload is not a commit this release understands."""
 
+    def __init__(self, what: str) -> None:
+        super().__init__(cut(what))
+
+
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What reading may raise; the last one, where JSON is nested more deeply than anything of ours."""
 
 _decoder = msgspec.json.Decoder(Commit)
 _link_decoder = msgspec.json.Decoder(_Link)
@@ -107,8 +114,10 @@ def encode(
 def decode(payload: bytes) -> Commit:
     """Read a stored payload. Raises `UnreadableCommitError` on unknown events and formats."""
     try:
+        if not payload.isascii():
+            payload.decode()  # fields that are not known are not looked at, and would pass
         commit = _decoder.decode(payload)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise UnreadableCommitError(_other_format(payload) or str(error)) from error
     if commit.v != FORMAT:
         raise UnreadableCommitError(_other_format(payload))
@@ -121,7 +130,7 @@ def prev_of(payload: bytes) -> str:
     """The `prev` of a stored payload, without reading its events. Raises as `decode` does."""
     try:
         return _link_decoder.decode(payload).prev
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except _UNREADABLE as error:
         raise UnreadableCommitError(str(error)) from error
 
 
@@ -129,7 +138,7 @@ def _other_format(payload: bytes) -> str:
     """What to say if a payload is of another format, '' if it does not claim to be."""
     try:
         version = _version_decoder.decode(payload).v
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except _UNREADABLE:
         return ""
     if version == FORMAT:
         return ""

@@ -6,7 +6,13 @@ stored form when they hold it, so a field added later costs old events nothing.
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 import msgspec
+from msgspec import Meta
+
+Int64: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+"""JSON's integers have no end; those of snapshots (MessagePack) and histories (SQLite) have one."""
 
 
 class Fact(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, gc=False):
@@ -43,7 +49,7 @@ class AddressSpace(Fact, frozen=True):
     """
 
     name: str
-    ip_version: int
+    ip_version: Int64
     subnet: str
     ips: tuple[str, ...] = ()
     exclude_ips: tuple[str, ...] = msgspec.field(default=(), name="excludeIPs")
@@ -109,7 +115,7 @@ class ReservationSpec(Fact, frozen=True):
     """
 
     name: str
-    ip_version: int
+    ip_version: Int64
     ips: tuple[str, ...] = ()
 
 
@@ -136,8 +142,8 @@ class Application(Fact, frozen=True):
     namespace: str
     name: str
     uid: str = ""
-    replicas: int = 1
-    start: int = 0
+    replicas: Int64 = 1
+    start: Int64 = 0
     annotations: dict[str, str] = {}
 
 
@@ -161,7 +167,7 @@ class Candidate(Fact, frozen=True):
     """
 
     pool: str
-    ip_version: int
+    ip_version: Int64
     verdict: str
     detail: str = ""
 

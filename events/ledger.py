@@ -18,6 +18,7 @@ import aiosqlite
 from ipledger.events.chain import EMPTY, Head, link
 from ipledger.events.commit import digest
 from ipledger.events.log import Entry
+from ipledger.events.quoting import cut
 
 SCHEMA = 1
 """Raised whenever an older release could not use the file any more."""
@@ -33,14 +34,23 @@ CREATE TABLE IF NOT EXISTS commits (
 _PAGE_BYTES = 16384  # a commit under load is 20 to 50 KB
 _READ_ROWS = 256
 _INSERT = "INSERT INTO commits (sequence, payload, hash) VALUES (?, ?, ?)"
-_SELECT = (  # the cast: whoever changed the file may have left text
-    "SELECT sequence, CAST(payload AS BLOB) FROM commits"
+_PAYLOAD = "coalesce(CAST(payload AS BLOB), x'')"
+_SELECT = (  # the casts: whoever changed the file may have left text, or nothing
+    f"SELECT CAST(sequence AS INTEGER), {_PAYLOAD} FROM commits"
     " WHERE sequence BETWEEN ? AND ? ORDER BY sequence LIMIT ?"
 )
 
 
+_UNREADABLE = (aiosqlite.Error, UnicodeDecodeError, OverflowError)
+"""The others are sqlite3's: where SQLite's own message quotes what is not UTF-8, and where a
+number of the file has no successor."""
+
+
 class LedgerError(Exception):
     """The file cannot be used as a ledger; the message says why and what to do."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(cut(what))
 
 
 @dataclass(slots=True)
@@ -110,7 +120,9 @@ class Ledger:
 
     async def last(self) -> int:
         """See `ReadableLog.last`. Raises `LedgerError`."""
-        return (await _query(self.db, self.path, "SELECT max(sequence) FROM commits"))[0][0] or 0
+        return (
+            await _query(self.db, self.path, "SELECT CAST(max(sequence) AS INTEGER) FROM commits")
+        )[0][0] or 0
 
     async def get(self, sequence: int) -> Entry | None:
         """See `ReadableLog.get`. Raises `LedgerError`."""
@@ -123,6 +135,9 @@ class Ledger:
         while rows := await _query(self.db, self.path, _SELECT, after + 1, last, _READ_ROWS):
             for row in rows:
                 entry = Entry(*row)
+                if entry.sequence <= after:
+                    what = f"commit {entry.sequence} stands behind {after}"
+                    raise LedgerError(f"ledger {self.path} is damaged: {what}")
                 after = entry.sequence
                 yield entry
 
@@ -140,7 +155,7 @@ async def _opened(path: Path, realm: str, *, write: bool) -> Ledger:
             await _make_tables(db, path, realm)
         held = await _check_meta(db, path, realm)
         return Ledger(db, path, held, await _head(db, path))
-    except aiosqlite.Error as error:
+    except _UNREADABLE as error:
         await db.close()
         raise LedgerError(f"ledger {path}: {error}") from error
     except BaseException:
@@ -168,7 +183,8 @@ async def _make_tables(db: aiosqlite.Connection, path: Path, realm: str) -> None
 
 async def _check_meta(db: aiosqlite.Connection, path: Path, realm: str) -> str:
     """The realm whose ledger this is."""
-    tables = [name for (name,) in await _query(db, path, "SELECT name FROM sqlite_master")]
+    query = "SELECT name FROM sqlite_master WHERE type = 'table'"  # a view might never end
+    tables = [name for (name,) in await _query(db, path, query)]
     if "meta" not in tables or "commits" not in tables:
         raise LedgerError(f"{path} is not a ledger")
     meta: dict[str, str] = dict(await _query(db, path, "SELECT key, value FROM meta"))
@@ -182,7 +198,8 @@ async def _check_meta(db: aiosqlite.Connection, path: Path, realm: str) -> str:
 
 
 async def _head(db: aiosqlite.Connection, path: Path) -> Head:
-    query = "SELECT sequence, CAST(payload AS BLOB), hash FROM commits ORDER BY 1 DESC LIMIT 1"
+    columns = f"CAST(sequence AS INTEGER), {_PAYLOAD}, hash"
+    query = f"SELECT {columns} FROM commits ORDER BY sequence DESC LIMIT 1"
     for sequence, payload, known in await _query(db, path, query):
         if digest(payload) != known:
             what = f"commit {sequence} was changed: its hash is {digest(payload)}, not {known}"
@@ -194,5 +211,5 @@ async def _head(db: aiosqlite.Connection, path: Path) -> Head:
 async def _query(db: aiosqlite.Connection, path: Path, query: str, *values: int) -> list[Any]:
     try:
         return list(await db.execute_fetchall(query, values))
-    except aiosqlite.DatabaseError as error:
+    except _UNREADABLE as error:
         raise LedgerError(f"ledger {path} cannot be read: {error}") from error

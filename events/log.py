@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from ipledger.events.quoting import cut
+
 
 class Entry(NamedTuple):
     """A stored commit: its stream sequence and the bytes as stored.
@@ -49,9 +51,9 @@ class BrokenLogError(Exception):
     """The log contradicts itself or lost something at `sequence`; nothing behind it is trusted."""
 
     def __init__(self, sequence: int, what: str) -> None:
-        super().__init__(f"commit {sequence}: {what}")
         self.sequence = sequence
-        self.what = what
+        self.what = cut(what)
+        super().__init__(f"commit {sequence}: {self.what}")
 
 
 class ReadableLog(Protocol):

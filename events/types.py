@@ -15,6 +15,7 @@ from ipledger.events.facts import (
     Address,
     Application,
     Candidate,
+    Int64,
     Owner,
     Pod,
     PoolSpec,
@@ -39,7 +40,7 @@ class Event(
 class LeadershipTaken(Event, frozen=True):
     """An engine began to append. Epochs rise by one; `version` is the engine's release."""
 
-    epoch: int
+    epoch: Int64
     engine: str
     version: str
 
@@ -135,11 +136,11 @@ class AddressesAllocated(Event, frozen=True):
     addresses: tuple[Address, ...]
     network: str = ""
     owner: Owner | None = None
-    slot: int = -1
+    slot: Int64 = -1
     routes: tuple[Route, ...] = ()
     decision: tuple[Candidate, ...] = ()
     traceparent: str = ""
-    steps: dict[str, int] = {}
+    steps: dict[str, Int64] = {}
 
 
 class AllocationImported(Event, frozen=True):
@@ -160,7 +161,7 @@ class AllocationImported(Event, frozen=True):
     sandbox: str = ""
     network: str = ""
     owner: Owner | None = None
-    slot: int = -1
+    slot: Int64 = -1
     routes: tuple[Route, ...] = ()
     traceparent: str = ""
 
@@ -269,7 +270,7 @@ class CheckpointSigned(Event, frozen=True):
     """
 
     realm: str
-    sequence: int
+    sequence: Int64
     hash: str
     time: str
     key: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Iterable
@@ -12,10 +13,11 @@ from ipledger.engine.commands import DeleteApplication
 from ipledger.engine.queries import Applications
 from ipledger.events.facts import Application
 from ipledger.gc import metrics
+from ipledger.gc.claims import Claim
 from ipledger.gc.report import Report
 from ipledger.gc.settings import Settings
 from ipledger.gc.view import View
-from ipledger.projections.applications import ApplicationKey, key_of
+from ipledger.projections.applications import ApplicationKey, key_of, key_of_owner
 from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
 
 _log = logging.getLogger(__name__)
@@ -28,6 +30,21 @@ async def known_applications(engine: EngineClient) -> dict[ApplicationKey, Appli
     """The applications that the log knows."""
     rows = [row async for page in engine.applications(Applications()) for row in page.applications]
     return {key_of(row.fact()): row.fact() for row in rows}
+
+
+async def known_owners(
+    engine: EngineClient, claims: Iterable[Claim]
+) -> dict[ApplicationKey, Application | None]:
+    """What the log knows of the owners of these claims' places, None where it knows nothing."""
+    keys = {key_of_owner(c.owner, c.pod.namespace) for c in claims if c.owner and c.place}
+
+    async def one(key: ApplicationKey) -> Application | None:
+        pages = engine.applications(Applications(key.namespace, key.name))
+        facts = [row.fact() async for page in pages for row in page.applications]
+        return next((fact for fact in facts if key_of(fact) == key), None)
+
+    ordered = sorted(keys)
+    return dict(zip(ordered, await asyncio.gather(*map(one, ordered)), strict=True))
 
 
 async def gone_applications(view: View, known: Iterable[Application]) -> list[Application]:

@@ -23,6 +23,7 @@ from ipledger.gc.applications import (
     delete_applications,
     gone_applications,
     known_applications,
+    known_owners,
 )
 from ipledger.gc.case import SECOND
 from ipledger.gc.claims import Claim, claim_of
@@ -191,6 +192,7 @@ class Collector:
             found = await asyncio.gather(*map(self._claims_of, uids))
             claims = [claim for some in found for claim in some]
             if claims:
+                await self._learn_owners(claims)
                 zombies = self._sorted(self._looker.judged(claims, report), report)
                 await self._looker.settle(zombies, report)
         except (EngineUnavailableError, RefusedError) as error:
@@ -200,6 +202,14 @@ class Collector:
             _log.warning("%d pods are looked at again: %s", len(uids), report.failure)
             for uid in uids:
                 self._look(uid, self.clock() + round(_AGAIN_S * SECOND))
+
+    async def _learn_owners(self, claims: list[Claim]) -> None:
+        """What the log knows of them may be newer than the last full comparison."""
+        for key, application in (await known_owners(self.engine, claims)).items():
+            if application is None:
+                self._looker.applications.pop(key, None)
+            else:
+                self._looker.applications[key] = application
 
     async def _claims_of(self, uid: str) -> list[Claim]:
         pages = self.engine.allocations(AllocationsWhere(uid=uid))
@@ -215,6 +225,8 @@ def _is_going(change: Change[Pod]) -> bool:
 
 def _measure(report: Report) -> None:
     metrics.COMPARISONS.labels("cut-short" if report.failure else "done").inc()
+    if not report.failure:
+        metrics.COMPARED.set_to_current_time()
     metrics.WITHHELD.set(report.outcomes(Outcome.WITHHELD))
     metrics.ALLOCATIONS.clear()
     for (verdict, why), count in report.counts.items():

@@ -35,8 +35,6 @@ _log = logging.getLogger(__name__)
 _READS_AT_ONCE = 32
 _RELEASES_AT_ONCE = 256
 
-Applications = Mapping[ApplicationKey, Application]
-
 
 @dataclass(slots=True)
 class Looker:
@@ -50,7 +48,9 @@ class Looker:
     settings: Settings
     clock: Callable[[], int]
     valve: Valve = field(init=False)
-    applications: Applications = field(default_factory=dict[ApplicationKey, Application])
+    applications: dict[ApplicationKey, Application] = field(
+        default_factory=dict[ApplicationKey, Application]
+    )
     total: int = 0
     traceparent: str = ""
     _seen: dict[str, int] = field(default_factory=dict[str, int], init=False)

@@ -19,6 +19,7 @@ from ipledger.projections.cluster.metadata import Object
 from ipledger.projections.cluster.mirror import Synced
 from ipledger.projections.cluster.nodes import Node
 from ipledger.projections.cluster.pods import Pod
+from ipledger.projections.cluster.watch_counts import WatchCounts
 
 READ_TIMEOUT_S = 10.0
 """How long a direct read may take: nothing is freed on the word of a server that is slower."""
@@ -72,6 +73,11 @@ class View:
     def is_synced(self) -> bool:
         """Whether pods and nodes were listed as a whole at least once."""
         return self.pods.is_synced and self.nodes.is_synced
+
+    @property
+    def watches(self) -> dict[str, WatchCounts]:
+        """What the watches counted, by the plural of their kinds."""
+        return {watch.counts.resource: watch.counts for watch in (self.pods, self.nodes)}
 
     async def sync(self, timeout_s: float) -> None:
         """List all pods and nodes. Raises `TimeoutError`."""

@@ -17,6 +17,8 @@ import msgspec
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.commands import AnyChange, DeletePool, DeleteSubnet
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.events.quoting import QUOTE_MAX, cut, quote
+from ipledger.kube.metrics import REVIEWS
 from ipledger.kube.reading import read_resource
 from ipledger.kube.resources import (
     API_VERSION,
@@ -50,6 +52,9 @@ _UNAVAILABLE = 503
 
 class BadReviewError(Exception):
     """What came is no review that can be answered; the text says why."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(cut(what))
 
 
 class _GroupVersionKind(msgspec.Struct):
@@ -107,6 +112,13 @@ class Verdict:
         """Whether it may."""
         return not self.denial
 
+    @property
+    def kind(self) -> str:
+        """What it is counted as, one of `kube.metrics.VERDICTS`."""
+        if self.warning or self.code == _UNAVAILABLE:
+            return "unchecked"
+        return "denied" if self.denial else "allowed"
+
 
 _decode = msgspec.json.Decoder(_Review).decode
 _encode = msgspec.json.Encoder().encode
@@ -121,9 +133,10 @@ async def review(client: EngineClient, body: bytes) -> bytes:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadReviewError(f"not an AdmissionReview: {error}") from error
     if (asked.api_version, asked.kind) != _REVIEW:
-        what = f"{asked.kind!r} of apiVersion {asked.api_version!r}"
+        what = f"{quote(asked.kind)} of apiVersion {quote(asked.api_version)}"
         raise BadReviewError(f"kind: {what} is not AdmissionReview of {_REVIEW[0]}")
     verdict = await _judge(client, asked.request)
+    REVIEWS.labels(verdict.kind).inc()
     if not verdict.allowed:
         _log.info(
             "%s of %s %s denied: %s",
@@ -145,7 +158,8 @@ async def _judge(client: EngineClient, asked: _Request) -> Verdict:
     kind = asked.kind
     if kind.kind not in _KINDS or f"{kind.group}/{kind.version}" != API_VERSION:
         known = f"{', '.join(_KINDS)} of {API_VERSION}"
-        what = f"kind {kind.kind!r} of {kind.group}/{kind.version} is not checked, only {known}"
+        group = cut(f"{kind.group}/{kind.version}", QUOTE_MAX)
+        what = f"kind {quote(kind.kind)} of {group} is not checked, only {known}"
         return Verdict(warning=f"ipledger: {what}")
     match asked.operation:
         case "CREATE" | "UPDATE" if not asked.sub_resource:
@@ -185,7 +199,7 @@ async def _judge_delete(client: EngineClient, asked: _Request) -> Verdict:
     try:
         refusal = await _refusal(client, _DELETES[asked.kind.kind](_name(asked)))
     except EngineUnavailableError as error:
-        what = f"{asked.kind.kind} {asked.name!r} may be in use: {error}"
+        what = f"{asked.kind.kind} {quote(asked.name)} may be in use: {error}"
         return Verdict(what, _UNAVAILABLE, "ServiceUnavailable")
     return ALLOWED if refusal is None or refusal.reason in _UNKNOWN else _denied(refusal)
 

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from prometheus_client.core import Metric
+
 from ipledger.engine.client import EngineClient, EngineUnavailableError
+from ipledger.engine.metrics import table
+from ipledger.engine.metrics.metric import Role
+from ipledger.engine.metrics.watch_metrics import WatchMetrics
 from ipledger.engine.snapshots import Snapshots
 from ipledger.events.log import Log
 from ipledger.events.tasks import first_to_end
-from ipledger.kube import objects
+from ipledger.kube import metrics, objects
 from ipledger.kube.application_controller import KINDS, ApplicationController
 from ipledger.kube.log_view import BehindError, LogView
 from ipledger.kube.objects import Face
@@ -31,6 +36,7 @@ from ipledger.projections.cluster.live.watch import Watch
 from ipledger.projections.cluster.metadata import Key, Metadata
 from ipledger.projections.cluster.mirror import Modified, Synced
 from ipledger.projections.cluster.spiderpool import Resource
+from ipledger.projections.cluster.watch_counts import WatchCounts
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +80,7 @@ class Controller:
     _view: LogView = field(init=False)
     _queue: WorkQueue[_Job] = field(init=False)
     _writes: Writes = field(init=False)
+    _watches: dict[str, WatchCounts] = field(default_factory=dict[str, WatchCounts], init=False)
     _work: dict[str, _Work] = field(default_factory=dict[str, _Work], init=False)
     _resources: list[ResourceController] = field(
         default_factory=list[ResourceController], init=False
@@ -81,7 +88,7 @@ class Controller:
 
     def __post_init__(self) -> None:
         self._view = LogView(self.log, self.snapshots, self._on_touched)
-        self._queue = WorkQueue(self._do, _tell_failure, self.random, _EXPECTED)
+        self._queue = WorkQueue(self._do, _tell_failure, self.random, _EXPECTED, _measure)
         self._writes = Writes(self.api, self.clock)
         self._resources = [
             self._resource_controller(PoolController, objects.POOLS),
@@ -96,6 +103,13 @@ class Controller:
             return "the log is not loaded yet"
         unlisted = [one.face.kind.plural for one in self._resources if not one.watch.is_synced]
         return f"not listed yet: {', '.join(unlisted)}" if unlisted else ""
+
+    def collect(self) -> Iterable[Metric]:
+        """Its metrics as they are, but for what is counted in `kube.metrics`."""
+        folded = self._view.state.position.sequence if self._view.loaded.is_set() else 0
+        yield table.CONTROLLER_COMMITS.value(folded)
+        yield table.CONTROLLER_QUEUE.value(len(self._queue))
+        yield from WatchMetrics(Role.CONTROLLER, self._watches).collect()
 
     async def run(self) -> None:
         """Work until cancelled. Raises `BrokenLogError`."""
@@ -154,6 +168,7 @@ class Controller:
                 await asyncio.sleep(_ABSENT_AGAIN_S)
 
     async def _watch(self, watch: Watch[Any], kind: Kind[Any], one: _One) -> None:
+        self._watches[kind.plural] = watch.counts
         async for change in watch.changes():
             if isinstance(change, Synced):
                 one.listed()
@@ -196,6 +211,10 @@ def _identity(metadata: Metadata) -> tuple[object, ...]:
         metadata.finalizers,
         metadata.deletion_timestamp,
     )
+
+
+def _measure(job: _Job, seconds: float, done: bool) -> None:
+    metrics.worked(job.kind, seconds, done=done)
 
 
 def _tell_failure(job: _Job, error: Exception, pause_s: float) -> None:

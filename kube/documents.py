@@ -13,20 +13,28 @@ from typing import Any
 
 import yaml
 
-_DEPTH_MAX = 64
-"""Deeper nesting is refused: libyaml's constructor would overflow the C stack."""
+from ipledger.kube.yaml_size import Measure
 
 _REPEATED_DEPTH = 3
 """How deep repeated fields are looked for."""
 
 _INT = re.compile(r"^[-+]?(?:0|[1-9][0-9]*)$")
 _FLOAT = re.compile(r"^[-+]?(?:[0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))(?:[eE][-+]?[0-9]+)?$")
+_INDEX_DIGITS_MAX = 9
 _KEPT = ("tag:yaml.org,2002:null", "tag:yaml.org,2002:bool", "tag:yaml.org,2002:merge")
+_TYPES = ("null", "bool", "int", "float", "str", "seq", "map")
+"""What a tag such as `!!int` may say; the others are not JSON's."""
 
 
 class _Loader(yaml.CSafeLoader):
-    """The safe loader, less the scalars that only YAML 1.1 knows."""
+    """The safe loader, less the scalars and types that only YAML 1.1 knows."""
 
+
+_Loader.yaml_constructors = {
+    tag: construct
+    for tag, construct in yaml.CSafeLoader.yaml_constructors.items()
+    if tag is None or tag.rpartition(":")[2] in _TYPES
+}
 
 _Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag in _KEPT]
@@ -97,14 +105,18 @@ def path(field: str) -> list[str | int]:
     >>> path("spec.routes[0].gw")
     ['spec', 'routes', 0, 'gw']
     """
-    return [int(s) if s.isdecimal() else s for s in re.findall(r"[^.\[\]]+", field)]
+    return [_step(text) for text in re.findall(r"[^.\[\]]+", field)]
+
+
+def _step(text: str) -> str | int:
+    return int(text) if text.isdecimal() and len(text) <= _INDEX_DIGITS_MAX else text
 
 
 def read(text: str) -> Iterator[Document | Malformed]:
     """The documents of a text that are not empty; what is malformed ends it."""
-    deep = _too_deep(text)
-    if deep is not None:
-        yield deep
+    too_large = _too_large(text)
+    if too_large is not None:
+        yield too_large
         return
     number = 1
     try:
@@ -118,8 +130,10 @@ def read(text: str) -> Iterator[Document | Malformed]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         yield _malformed(number, mark, f"not YAML: {error.problem}")
-    except (yaml.YAMLError, ValueError) as error:
+    except yaml.YAMLError as error:
         yield _malformed(number, None, f"not YAML: {str(error).splitlines()[0]}")
+    except (ValueError, LookupError) as error:  # `!!int x` and the like
+        yield _malformed(number, None, f"a scalar that is not what its tag says: {error}")
 
 
 def _malformed(number: int, mark: Any, problem: str) -> Malformed:
@@ -127,19 +141,15 @@ def _malformed(number: int, mark: Any, problem: str) -> Malformed:
     return Malformed(number, line, column, problem)
 
 
-def _too_deep(text: str) -> Malformed | None:
-    depth = 0
-    number = 0
+def _too_large(text: str) -> Malformed | None:
+    number, measure = 0, Measure()
     try:
         for event in yaml.parse(text, _Loader):
             if isinstance(event, yaml.DocumentStartEvent):
-                number += 1
-            elif isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-                if depth > _DEPTH_MAX:
-                    return _malformed(number, event.start_mark, "nested too deeply")
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
+                number, measure = number + 1, Measure()
+            problem = measure.enter(event)
+            if problem:
+                return _malformed(number, event.start_mark, problem)
     except yaml.YAMLError:
         pass  # `read` comes to the same place and reports it behind what is good
     return None

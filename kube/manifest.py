@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from ipledger.engine.commands import AnyApply
+from ipledger.events.quoting import cut, quote
 from ipledger.kube.documents import Document, Malformed, read
 from ipledger.kube.reading import read_resource
 from ipledger.kube.resources import READERS, FieldError
@@ -22,7 +23,7 @@ class ManifestError(Exception):
 
     def __init__(self, source: str, document: Document | Malformed, field: str, what: str) -> None:
         place = _place(document, field)
-        super().__init__(f"{source}: document {document.number} ({place}): {what}")
+        super().__init__(f"{source}: document {document.number} ({place}): {cut(what)}")
         self.kind, self.name = _identity(document)
 
 
@@ -58,7 +59,7 @@ def parse(text: str, source: str) -> list[Manifest | ManifestError]:
 
 
 def _results(source: str, document: Document) -> Iterator[Manifest | ManifestError]:
-    is_list = document.at("kind") == _LIST_KIND
+    is_list = document.at("kind") == _LIST_KIND and document.repeated() is None
     for resource in document.items() if is_list else (document,):
         try:
             yield _manifest(source, resource)
@@ -68,7 +69,9 @@ def _results(source: str, document: Document) -> Iterator[Manifest | ManifestErr
 
 def _manifest(source: str, document: Document) -> Manifest:
     if not isinstance(document.value, dict):
-        what = f"{document.value!r} is not a resource (a mapping with apiVersion, kind, metadata)"
+        what = (
+            f"{quote(document.value)} is not a resource (a mapping with apiVersion, kind, metadata)"
+        )
         raise ManifestError(source, document, "", what)
     twice = document.repeated()
     if twice is not None:
@@ -87,7 +90,7 @@ def _manifest(source: str, document: Document) -> Manifest:
 
 
 def _shown(value: object) -> str:
-    return "(nothing)" if value is None else repr(value)
+    return "(nothing)" if value is None else quote(value)
 
 
 def _place(document: Document | Malformed, field: str) -> str:

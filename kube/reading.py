@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 
 from ipledger.engine.commands import AnyApply
+from ipledger.events.quoting import QUOTE_MAX, cut, quote
 from ipledger.kube.documents import value_at
 from ipledger.kube.resources import READERS, FieldError
 from ipledger.projections.cluster.kinds import Kind
@@ -57,11 +58,11 @@ def _explained(resource: dict[str, Any], message: str) -> FieldError:
     unknown = _UNKNOWN.fullmatch(match["what"])
     if unknown is not None:
         field = f"{field}.{unknown['name']}".lstrip(".")
-        return FieldError(field, f"field {field}: unknown")
+        return FieldError(field, f"field {cut(field, QUOTE_MAX)}: unknown")
     missing = re.fullmatch(r"Object missing required field `(.*)`", match["what"])
     if missing is not None:
         field = f"{field}.{missing[1]}".lstrip(".")
         return FieldError(field, f"{field}: is required")
     value = value_at(resource, field)
-    shown = "(nothing)" if value is None else repr(value)
+    shown = "(nothing)" if value is None else quote(value)
     return FieldError(field, f"{field}: {shown} is wrong: {match['what'].lower()}")

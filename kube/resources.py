@@ -21,6 +21,7 @@ from ipledger.events.facts import (
     Selector,
     SubnetSpec,
 )
+from ipledger.events.quoting import cut, quote
 from ipledger.kube import workloads
 
 API_VERSION = "spiderpool.spidernet.io/v2beta1"
@@ -43,7 +44,7 @@ class FieldError(Exception):
     """A field that has the right type and a value that is no good; the text says why."""
 
     def __init__(self, field: str, what: str) -> None:
-        super().__init__(what)
+        super().__init__(cut(what))
         self.field = field
 
 
@@ -127,7 +128,7 @@ def _pool(resource: object) -> ApplyPool:
     annotations = read.metadata.annotations or {}
     hold = annotations.get(REUSE_HOLD, "0")
     if isinstance(hold, bool) or not _DURATION.fullmatch(str(hold)):
-        what = f"{hold!r} is not a number of seconds or a duration such as 30s or 1m30s"
+        what = f"{quote(hold)} is not a number of seconds or a duration such as 30s or 1m30s"
         raise FieldError("metadata.annotations", f"annotation {REUSE_HOLD}: {what}")
     return ApplyPool(pool=_pool_spec(_name(read), read.spec), reclaim=_reclaim(read.metadata))
 
@@ -138,7 +139,7 @@ def _reclaim(metadata: _Metadata) -> bool | None:
         text = (given or {}).get(RECLAIM)
         if text is not None:
             if str(text).lower() not in _BOOLEANS:
-                what = f"{RECLAIM}: {text!r} is neither true nor false"
+                what = f"{RECLAIM}: {quote(text)} is neither true nor false"
                 raise FieldError(f"metadata.{field}", what)
             return _BOOLEANS[str(text).lower()]
     return None

@@ -1,4 +1,4 @@
-"""The webhook's HTTPS server: `POST /validate` for an API server, `GET /healthz` for kubelet."""
+"""The webhook's HTTPS server: `POST /validate` for an API server, `/healthz` and `/metrics`."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from ipledger.engine.client import EngineClient
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.kube.admission import BadReviewError, review
 from ipledger.kube.certificates import Certificates
+from ipledger.kube.metrics import REVIEW_DURATION, REVIEWS
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +36,7 @@ class Webhook:
     certificates: Certificates
     host: str
     port: int
+    metrics: Exposition
     body_timeout_s: float = _BODY_TIMEOUT_S
 
     @contextlib.asynccontextmanager
@@ -42,6 +45,7 @@ class Webhook:
         app = web.Application(client_max_size=_BODY_BYTES_MAX)
         app.router.add_post("/validate", self._on_review)
         app.router.add_get("/healthz", self._on_health)
+        app.router.add_get("/metrics", self._on_metrics)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=_STOP_TIMEOUT_S)
         await runner.setup()
         try:
@@ -59,10 +63,15 @@ class Webhook:
         except TimeoutError:
             return web.Response(text="the body did not come in time\n", status=408)
         try:
-            answer = await review(self.client, body)
+            with REVIEW_DURATION.time():
+                answer = await review(self.client, body)
         except BadReviewError as error:
+            REVIEWS.labels("bad").inc()
             return web.Response(text=f"{error}\n", status=400)
         return web.Response(body=answer, content_type="application/json")
+
+    async def _on_metrics(self, request: web.Request) -> web.Response:
+        return await self.metrics.response()
 
     async def _on_health(self, request: web.Request) -> web.Response:
         """It serves, even without an engine: it then says what it could not check."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Generic, TypeVar
 
 from ipledger.events.tasks import first_to_end
@@ -21,13 +22,14 @@ class WorkQueue(Generic[K]):
 
     A key that is added while it waits is worked on once; while it is worked on, once more behind
     that. `work` raises for what is to be tried again; `failed` is told. `random` gives numbers
-    from 0 to 1.
+    from 0 to 1. `told` hears of every key how long it took, and whether it is done.
     """
 
     work: Callable[[K], Awaitable[None]]
     failed: Callable[[K, Exception, float], None]
     random: Callable[[], float]
     expected: tuple[type[Exception], ...]
+    told: Callable[[K, float, bool], None] = lambda key, seconds, done: None
     _waiting: dict[K, None] = field(default_factory=dict[K, None], init=False)
     _busy: set[K] = field(default_factory=set[K], init=False)
     _again: set[K] = field(default_factory=set[K], init=False)
@@ -36,6 +38,10 @@ class WorkQueue(Generic[K]):
     )
     _pauses: dict[K, Pauses] = field(default_factory=dict[K, Pauses], init=False)
     _news: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+
+    def __len__(self) -> int:
+        """How many keys want work now."""
+        return len(self._waiting)
 
     def add(self, key: K) -> None:
         """This key wants work now."""
@@ -80,13 +86,16 @@ class WorkQueue(Generic[K]):
                 self.add(key)
 
     async def _do(self, key: K) -> None:
+        began = perf_counter()
         try:
             await self.work(key)
             self._pauses.pop(key, None)
+            self.told(key, perf_counter() - began, True)
         except self.expected as error:
             pauses = self._pauses.setdefault(key, Pauses(self.random, _FIRST_S, _LONGEST_S))
             pause_s = pauses.next_s()
             self.failed(key, error, pause_s)
+            self.told(key, perf_counter() - began, False)
             self.add_later(key, pause_s)
 
     def _due(self, key: K) -> None:

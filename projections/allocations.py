@@ -18,6 +18,8 @@ from ipledger.events.position import Position
 from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.fixed import KINDS, Place, place_of
 
+_NUMBER_MAX = 2**63 - 1
+
 Identity: TypeAlias = tuple[str, str]
 """Whose address it is: pod UID and interface. Invariant 8: one allocation at most."""
 
@@ -158,7 +160,10 @@ def _may_have_place(allocation: Allocation) -> bool:
 
 def number_of(allocation_id: str) -> int:
     """The number in an id that an engine has given. Raises `ValueError` if it has none."""
-    return int(allocation_id[1:])
+    number = int(allocation_id[1:])
+    if number > _NUMBER_MAX:
+        raise ValueError("the number of an allocation has at most 63 bits")
+    return number
 
 
 class Interfaces:

@@ -37,6 +37,7 @@ from ipledger.events.types import (
     SubnetDeleted,
     SubnetUpdated,
 )
+from ipledger.projections.allocations import number_of
 
 
 class Interval(msgspec.Struct, array_like=True, gc=False):
@@ -110,7 +111,7 @@ class Rows:
                     made[event.allocation] = None
                 case AllocationRebound() | AddressesHeld() | AddressesReleased():
                     if event.allocation not in made:
-                        number = _number(event.allocation)
+                        number = number_of(event.allocation)
                         if number not in self._open:
                             yield number
                 case _:
@@ -175,7 +176,7 @@ class Rows:
         self, event: AddressesAllocated | AllocationImported, position: int, time: int
     ) -> int:
         """A pod got addresses."""
-        number, pod = _number(event.allocation), event.pod
+        number, pod = number_of(event.allocation), event.pod
         for held in event.addresses:
             self._begin(
                 Interval(
@@ -221,10 +222,6 @@ class Rows:
             self._changes.touches.append((kind, name, position))
 
 
-def _number(allocation_id: str) -> int:
-    return int(allocation_id[1:])
-
-
 def _allocated(
     rows: Rows, event: AddressesAllocated | AllocationImported, position: int, time: int
 ) -> int:
@@ -232,19 +229,19 @@ def _allocated(
 
 
 def _rebound(rows: Rows, event: AllocationRebound, position: int, time: int) -> int:
-    number = _number(event.allocation)
+    number = number_of(event.allocation)
     rows.passed_on(number, event.pod, event.node, False, position, time)
     return number
 
 
 def _held(rows: Rows, event: AddressesHeld, position: int, time: int) -> int:
-    number = _number(event.allocation)
+    number = number_of(event.allocation)
     rows.passed_on(number, None, "", True, position, time)
     return number
 
 
 def _released(rows: Rows, event: AddressesReleased, position: int, time: int) -> int:
-    number = _number(event.allocation)
+    number = number_of(event.allocation)
     rows.close(number, position, time)
     return number
 

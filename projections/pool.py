@@ -25,6 +25,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from ipledger.events.addresses import BITS
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.allocations import Allocation, Identity, Terms
 from ipledger.projections.ranges import (
@@ -98,6 +99,7 @@ class Pool:
         """
         self.spec = spec
         prefix_length = int(spec.subnet.partition("/")[2])
+        assert 0 <= prefix_length <= BITS[spec.ip_version], "a prefix length"
         self.terms = Terms(spec.name, spec.ip_version, prefix_length, spec.gateway)
         self.usable: Intervals = usable(spec)
         self.total = size(self.usable)

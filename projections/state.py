@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 from netaddr import AddrFormatError
 
-from ipledger.events.addresses import parse_ip
+from ipledger.events.addresses import BITS, parse_ip
 from ipledger.events.facts import Address, Application, Candidate, ReservationSpec, SubnetSpec
 from ipledger.events.position import START, Position
 from ipledger.events.types import (
@@ -360,6 +360,7 @@ def _held(state: State, fact: Address) -> HeldAddress:
     ip_version, value = parse_ip(ip)
     terms = state.pools[fact.pool].terms
     if terms.gateway != fact.gateway or terms.prefix_length != int(length):
+        assert 0 <= int(length) <= BITS[ip_version], "a prefix length"
         terms = state.shared.one(Terms(fact.pool, ip_version, int(length), fact.gateway))
     return HeldAddress(terms, value)
 

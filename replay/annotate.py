@@ -17,6 +17,7 @@ import msgspec
 from ipledger.events.addresses import format_ip, parse_ip
 from ipledger.events.clock import parse_time
 from ipledger.events.position import Position
+from ipledger.events.quoting import quote
 from ipledger.replay.past import Past
 
 UNITS = {"s": 1_000_000, "ms": 1_000, "us": 1, "ns": 0}
@@ -111,7 +112,7 @@ def time_of(value: object, unit: int) -> int:
             return _time_of_text(value)
         value = int(value) if value.isdecimal() else float(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"{value!r} is not a time")
+        raise ValueError(f"{quote(value)} is not a time")
     if unit == 0:
         return int(value // 1000)
     return value * unit if isinstance(value, int) else round(value * unit)
@@ -121,4 +122,4 @@ def _time_of_text(text: str) -> int:
     try:
         return parse_time(text)
     except ValueError:
-        raise ValueError(f"{text!r} is not a time") from None
+        raise ValueError(f"{quote(text)} is not a time") from None

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
+from ipledger.events.commit import UnreadableCommitError
+from ipledger.events.facts import Address, Pod
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import Entry, ReadableLog
 from ipledger.replay.log import LoggedEvent, logged
@@ -112,30 +112,32 @@ async def _csv(entries: AsyncIterator[Entry], path: Path, realm: str) -> int:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         async for entry in entries:
-            writer.writerows(map(_row, logged(entry)))
+            try:
+                writer.writerows(map(_row, logged(entry)))
+            except UnreadableCommitError as error:
+                what = f"commit {entry.sequence} cannot be read: {error}"
+                raise ExportError(f"{what}; export it as sqlite") from error
             count = entry.sequence
     return count
 
 
 def _row(found: LoggedEvent) -> Iterable[str]:
-    stored: dict[str, Any] = msgspec.json.decode(found.raw)
-    pod: dict[str, str] = stored.get("pod", {}) if isinstance(stored.get("pod"), dict) else {}
-    addresses: list[dict[str, str]] = stored.get("addresses", [])
+    event: Any = found.event
+    pod: Pod | None = getattr(event, "pod", None)
+    addresses: tuple[Address, ...] = getattr(event, "addresses", ())
     return (
         str(found.position),
         found.time,
-        stored["type"],
-        stored.get("allocation", ""),
-        pod.get("namespace", ""),
-        pod.get("name", ""),
-        pod.get("uid", ""),
-        stored.get("node", ""),
-        stored.get("sandbox", ""),
-        stored.get("interface", ""),
-        " ".join(held["address"] for held in addresses),
-        " ".join(held["pool"] for held in addresses),
-        stored.get("reason", ""),
-        stored.get("evidence", ""),
+        type(event).__name__,
+        getattr(event, "allocation", ""),
+        *((pod.namespace, pod.name, pod.uid) if pod else ("", "", "")),
+        getattr(event, "node", ""),
+        getattr(event, "sandbox", ""),
+        getattr(event, "interface", ""),
+        " ".join(held.address for held in addresses),
+        " ".join(held.pool for held in addresses),
+        getattr(event, "reason", ""),
+        getattr(event, "evidence", ""),
         found.raw.decode(),
     )
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from ipledger.events.quoting import QUOTE_MAX, cut
 from ipledger.replay.annotate import Holder, Tracks, time_of
 
 _CHUNK = 20_000
@@ -29,7 +30,7 @@ class Flaws:
         """Note a record, by its line."""
         self.count += 1
         if self.count <= _FLAWS_MAX:
-            self.shown.append(f"line {number}: {what}")
+            self.shown.append(f"line {number}: {cut(str(what), QUOTE_MAX)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ async def annotate_jsonl(
                 time, *addresses = decode(line)
                 at = time_of(time, fields.unit)
                 rows.append(tuple([find(address, at) for address in addresses]))
-            except (msgspec.MsgspecError, ValueError, OverflowError) as error:
+            except (msgspec.MsgspecError, ValueError, OverflowError, RecursionError) as error:
                 flaws.add(number, error)
                 rows.append(None)
         await _describe(tracks, fields, rows, suffixes)
@@ -71,13 +72,17 @@ async def annotate_jsonl(
 async def annotate_csv(
     tracks: Tracks, lines: Iterator[bytes], fields: Fields, flaws: Flaws
 ) -> AsyncIterator[bytes]:
-    """CSV with the holders' columns behind the others. Raises `ValueError` on missing columns."""
+    """CSV with the holders' columns behind the others.
+
+    Raises `ValueError` on missing columns, and on what is no CSV.
+    """
     reader = csv.reader(line.decode() for line in lines)
-    titles: list[str] = next(reader, [""])
+    records = _records(reader)
+    titles: list[str] = next(records, [""])
     at = [_column(titles, name) for name in (fields.time, *fields.addresses)]
     added = [f"{name}_{part}" for name in fields.addresses for part in Holder._fields]
     yield _written([[*titles, *added]])
-    while chunk := list(islice(reader, _CHUNK)):
+    while chunk := list(islice(records, _CHUNK)):
         rows: list[tuple[int, ...] | None] = []
         for record in chunk:
             try:
@@ -95,6 +100,13 @@ async def annotate_csv(
                 for record, row in zip(chunk, rows, strict=True)
             ]
         )
+
+
+def _records(reader: Iterator[list[str]]) -> Iterator[list[str]]:
+    try:
+        yield from reader
+    except csv.Error as error:
+        raise ValueError(f"not CSV: {error}") from error
 
 
 def _decoder(fields: Fields) -> Callable[[bytes], Sequence[Any]]:
@@ -135,7 +147,7 @@ def _extended(line: bytes, row: tuple[int, ...], suffixes: Sequence[dict[int, by
 
 def _column(titles: Sequence[str], name: str) -> int:
     if name not in titles:
-        raise ValueError(f"no column {name!r}; there are {', '.join(titles)}")
+        raise ValueError(f"no column {name!r}; there are {cut(', '.join(titles))}")
     return titles.index(name)
 
 

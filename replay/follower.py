@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from opentelemetry.trace import SpanKind
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 
+from ipledger.engine.metrics import table
 from ipledger.events import tracing
 from ipledger.events.log import Entry, Log, LogUnavailableError
 from ipledger.replay.history_store import HistoryStore
@@ -22,21 +23,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.sequence = Gauge(
-            "ipledger_history_sequence",
-            "Sequence of the newest commit that the history has.",
-            registry=self.registry,
-        )
-        self.lag_commits = Gauge(
-            "ipledger_history_lag_commits",
-            "Commits of the log that the history does not have yet.",
-            registry=self.registry,
-        )
-        self.lag_seconds = Gauge(
-            "ipledger_history_lag_seconds",
-            "Time from the newest commit to its being in the history.",
-            registry=self.registry,
-        )
+        self.sequence = table.HISTORY_SEQUENCE.gauge(self.registry)
+        self.lag_commits = table.HISTORY_LAG.gauge(self.registry)
+        self.lag_seconds = table.HISTORY_LAG_SECONDS.gauge(self.registry)
 
 
 @dataclass(slots=True)

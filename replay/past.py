@@ -18,8 +18,17 @@ from ipledger.events.addresses import format_ip, parse_ip
 from ipledger.events.commit import Commit, decode, digest
 from ipledger.events.log import BrokenLogError, Entry, ReadableLog
 from ipledger.events.position import START, Position
+from ipledger.projections.exhaustion import (
+    SAMPLES,
+    WINDOW_S,
+    Exhaustion,
+    Sample,
+    forecast,
+    growth,
+)
 from ipledger.projections.fold import Fold
 from ipledger.projections.history import Interval
+from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
 from ipledger.replay.history_store import HistoryStore, RewrittenError
 from ipledger.replay.log import LoggedEvent, logged
@@ -157,6 +166,33 @@ class Past:
             position.number,
         )
         return [event async for event in self.events(at for (at,) in rows)]
+
+    async def exhaustion(self, pool: Pool, moment: Moment) -> Exhaustion | None:
+        """When a pool as it was at a moment would be full, as an engine would have said then."""
+        name, start = pool.spec.name, moment.time - round(WINDOW_S * 1e6)
+        rows = await self.store.query(
+            "SELECT min(time) FROM touches JOIN commits ON sequence = position >> 20"
+            " WHERE kind = 'pool' AND name = ?",
+            name,
+        )
+        start = max(start, rows[0][0] or 0)
+        step = (moment.time - start) / SAMPLES
+        times = [round(start + step * number) for number in range(SAMPLES + 1)]
+        used = await self.used(name, times)
+        rate = growth([Sample(*one) for one in zip(times, used, strict=True)], WINDOW_S)
+        if rate is None:
+            return None
+        return forecast(name, rate, (moment.time - start) / 1e6, pool.free)
+
+    async def used(self, pool: str, times: Sequence[int]) -> Sequence[int]:
+        """How many addresses of a pool somebody held at each time."""
+        sums = ", ".join(
+            f"coalesce(sum(from_time <= {at} AND (to_time IS NULL OR to_time > {at})), 0)"
+            for at in times
+        )
+        rows = await self.store.query(f"SELECT {sums} FROM intervals WHERE pool = ?", pool)
+        found: Sequence[int] = rows[0]
+        return found
 
     async def _interval(self, condition: str, address: str, number: int) -> Interval | None:
         limit = Position(self.last + 1, 0).number

@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
 from ipledger.engine import queries
 from ipledger.engine.answers import Page
 from ipledger.engine.refusals import Refusal
+from ipledger.projections.exhaustion import Exhaustion
+from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
+
+
+async def _unknown(pool: Pool) -> Exhaustion | None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
 class StateReads:
-    """What `EngineClient` answers, of one state."""
+    """What `EngineClient` answers, of one state; `exhaustion` is asked about a pool of it."""
 
     state: State
+    exhaustion: Callable[[Pool], Awaitable[Exhaustion | None]] = _unknown
 
     @property
     def _position(self) -> str:
         return str(self.state.position)
 
     async def pools(self, name: str = "") -> Page:
-        """See `EngineClient.pools`."""
-        return Page(self._position, pools=queries.pools(self.state, queries.Pools(name=name)))
+        """See `EngineClient.pools`. Only one that is named has a forecast."""
+        rows = queries.pools(self.state, queries.Pools(name=name))
+        pool = self.state.pools.get(name)
+        found = None if pool is None else await self.exhaustion(pool)
+        told = () if found is None else (found,)
+        return Page(self._position, pools=rows, exhaustion=told)
 
     async def subnets(self, name: str = "") -> Page:
         """See `EngineClient.subnets`."""

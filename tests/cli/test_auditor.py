@@ -51,8 +51,8 @@ async def test_the_auditor_keeps_a_history_that_other_commands_read(
         url = f"http://{ready[2].decode()}/metrics"
         text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
         last = await JetStreamLog.of(nc, realm).last()
-        assert f"ipledger_history_sequence {float(last)}" in text
-        assert re.search(r"^ipledger_history_lag_seconds \d", text, re.MULTILINE)
+        assert f'ipledger_history_sequence{{realm="{realm}"}} {float(last)}' in text
+        assert re.search(r"^ipledger_history_lag_seconds\{.*\} \d", text, re.MULTILINE)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
     finally:

@@ -5,6 +5,8 @@
 # is kept outside the checkout, in ${XDG_CACHE_HOME:-~/.cache}/ipledger-e2e: what is there already
 # is not done again, and a build that was broken off goes on where it was. The first build takes
 # about ten minutes of two cores and 3 GB of disk, of which 400 MB stay.
+#
+# With --check it makes nothing: it says what is missing, and fails if anything is.
 set -euo pipefail
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ipledger-e2e
@@ -23,9 +25,14 @@ BUILD_PACKAGES=(golang-1.19-go:/usr/lib/go-1.19/bin/go golang-1.19-src:/usr/shar
 
 say() { printf '%s %s\n' "$(date +%T)" "$*"; }
 
-install_missing() {
-    local missing=() entry
+find_missing() { # find_missing PACKAGE:FILE... sets $missing
+    local entry
+    missing=()
     for entry in "$@"; do [ -e "${entry#*:}" ] || missing+=("${entry%%:*}"); done
+}
+
+install_missing() {
+    find_missing "$@"
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing Debian packages: ${missing[*]}"
     apt-get update -q >/dev/null
@@ -91,6 +98,13 @@ build() { # build PROGRAM...
         mv "$BIN/.$program.new" "$BIN/$program"
     done
 }
+
+if [ "${1:-}" = --check ]; then
+    find_missing "${RUN_PACKAGES[@]}"
+    for program in "${PROGRAMS[@]}"; do [ -x "$BIN/$program" ] || missing+=("$program"); done
+    [ ${#missing[@]} -eq 0 ] || { say "not there: ${missing[*]}"; exit 1; }
+    exit 0
+fi
 
 mkdir -p "$WORK/home" "$BIN"
 exec 9> "$CACHE/lock"

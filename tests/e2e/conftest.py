@@ -22,7 +22,7 @@ _DIR = os.environ.get("IPLEDGER_E2E_DIR")
 _CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ipledger-e2e/bin"
 _CRDS = Path(__file__).parents[2] / "deploy/crds"
 
-collect_ignore_glob = [] if _DIR else ["test_*.py"]
+collect_ignore_glob = [] if _DIR else ["test_*.py", "installed/test_*.py"]
 
 _report = Report()
 

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from support.cluster.kubectl import Kubectl
+from support.cluster.shipped import rights, shipped
 
-BASE = Path(__file__).parents[2] / "deploy/kustomize/base"
 ACCOUNT = "system:serviceaccount:ipledger:ipledger-"
-RIGHTS = ("ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Namespace")
-
-
-def shipped() -> list[dict[str, Any]]:
-    """The objects of the base."""
-    command = ["kubectl", "kustomize", str(BASE)]
-    built = subprocess.run(command, capture_output=True, check=True)
-    return list(yaml.safe_load_all(built.stdout))
 
 
 @pytest.fixture(scope="module")
 def installed(kubectl: Kubectl) -> Kubectl:
     """A cluster with the rights of the base."""
-    kubectl.apply(*(one for one in shipped() if one["kind"] in RIGHTS))
+    kubectl.apply(*rights())
     return kubectl
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from ipledger.cli.gc_settings import GcFlags
 from ipledger.gc.judge import TABLE
-from ipledger.gc.metrics import REGISTRY
 from ipledger.gc.report import Outcome
 from ipledger.gc.settings import DEFAULT
 
@@ -43,9 +42,3 @@ def test_flags_that_are_not_given_are_the_defaults_of_the_settings() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_each_outcome_is_on_the_page(outcome: Outcome) -> None:
     assert f"`{outcome}`" in PAGE
-
-
-def test_each_metric_is_on_the_page() -> None:
-    kinds = {"counter": "_total"}
-    names = {f"{m.name}{kinds.get(m.type, '')}" for m in REGISTRY.collect()}
-    assert {name for name in names if f"`{name}`" not in PAGE} == set()

@@ -9,15 +9,18 @@ from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import msgspec
 from support.apiserver import Fault
 from support.apiserver.errors import StatusError
 from support.collecting import NAMESPACE, Field
 
-from ipledger.engine.commands import ReleaseAllocation
+from ipledger.engine.commands import ApplyApplication, ReleaseAllocation
+from ipledger.events.facts import Application, Owner
 from ipledger.gc.collector import Collector
 from ipledger.gc.report import Finding, Outcome, Report
 
 NEVER_S = 1e6
+UID = "12345678-1234-1234-1234-123456789abc"
 
 
 class Running:
@@ -34,6 +37,10 @@ class Running:
         async with asyncio.timeout(30):
             while Counter(pods) - Counter(f.pod for f in self._seen if f.outcome == outcome):
                 self._seen += (await self._reports.get()).findings
+
+    def outcomes(self, pod: str) -> list[str]:
+        """What became of a pod at each look so far; nothing where it was kept."""
+        return [f.outcome for f in self._seen if f.pod == pod]
 
     async def until_so_many(self, outcome: Outcome, count: int) -> None:
         """Until so many pods came out so."""
@@ -71,6 +78,40 @@ async def test_a_pod_that_goes_without_a_del_is_freed_when_the_watch_tells(field
         field.delete("web")
         await collector.until(Outcome.FREED, "web", "web")
         assert await field.held() == []
+
+
+async def test_a_stateful_set_that_is_newer_than_the_last_comparison_keeps_its_places(
+    field: Field,
+) -> None:
+    """Such as the engine refuses to free, and the safety valve would count."""
+    field.pod("other")
+    cart = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=1)
+    async with running(field) as collector:
+        await field.engine.apply(ApplyApplication(application=cart))
+        owner = Owner("apps/v1", "StatefulSet", "cart", UID)
+        for name in ("cart-0", "cart-1"):  # the second is of no place: it is one too many
+            await field.add(field.pod(name), owner=owner)
+            field.delete(name)
+        await collector.until(Outcome.FREED, "cart-1")
+        assert collector.outcomes("cart-0") == []
+        assert await field.held() == ["cart-0"]
+
+
+async def test_a_stateful_set_that_was_made_smaller_since_the_last_comparison_loses_places(
+    field: Field,
+) -> None:
+    field.pod("other")
+    cart = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=cart))
+    owner = Owner("apps/v1", "StatefulSet", "cart", UID)
+    for name in ("cart-0", "cart-1"):
+        await field.add(field.pod(name), owner=owner)
+    async with running(field) as collector:
+        smaller = msgspec.structs.replace(cart, replicas=1)
+        await field.engine.apply(ApplyApplication(application=smaller))
+        field.delete("cart-1")
+        await collector.until(Outcome.FREED, "cart-1")
+        assert await field.held() == ["cart-0"]
 
 
 async def test_a_jobs_pod_is_freed_when_its_grace_is_over(field: Field) -> None:

@@ -26,6 +26,7 @@ from ipledger.cni.outbox_sqlite import SqliteStore
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
 from ipledger.engine.engine import Engine
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.engine.service import EngineService
 from ipledger.events.facts import PoolSpec
@@ -81,7 +82,7 @@ async def runtime(
     await client.apply(ApplyPool(pool=POOL))
     store = await SqliteStore.open(tmp_path / "agent.db")
     handler = CniHandler(client, Outbox(store, "node-1"), "node-1")
-    agent = Agent(handler, client, tmp_path / "agent.sock")
+    agent = Agent(handler, client, tmp_path / "agent.sock", Exposition(realm))
     await agent.start()
     yield Runtime(shim, tmp_path / "agent.sock", client)
     await agent.stop()

@@ -59,7 +59,7 @@ def test_health_and_metrics_are_served_beside(node: Node) -> None:
     assert healthy(node)
     with urllib.request.urlopen(f"{node.http_url}/metrics", timeout=5) as answer:
         metrics = answer.read().decode()
-    assert 'ipledger_cni_requests_total{code="0",command="ADD"} 1.0' in metrics
+    assert 'ipledger_cni_requests_total{code="0",command="ADD",realm="default"} 1.0' in metrics
 
 
 def test_the_socket_is_for_root_only(node: Node) -> None:

@@ -21,6 +21,7 @@ from support.text import command
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.kube.certificates import Certificates
 from ipledger.kube.webhook import Webhook
@@ -99,7 +100,9 @@ async def asking(
 ) -> AsyncIterator[Asking]:
     """A webhook of the realm, whether or not an engine runs."""
     client = EngineClient(nc, realm, timeout_s=0.5)
-    webhook = Webhook(client, Certificates(*files), "127.0.0.1", 0, body_timeout_s=0.2)
+    webhook = Webhook(
+        client, Certificates(*files), "127.0.0.1", 0, Exposition(realm), body_timeout_s=0.2
+    )
     connector = aiohttp.TCPConnector(ssl=authority.trusting(), force_close=True)
     async with webhook.serving(), aiohttp.ClientSession(connector=connector) as session:
         yield Asking(session, f"https://127.0.0.1:{webhook.port}")

@@ -178,3 +178,18 @@ async def test_plain_sqlite_reads_the_views(tmp_path: Path) -> None:
         assert "." in row[2]
     finally:
         db.close()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+async def test_how_many_addresses_a_pool_used_is_what_the_states_had(
+    seed: int, tmp_path: Path
+) -> None:
+    log = told(traffic.entries(900, seed))
+    async with build(log, tmp_path / "h.db") as past:
+        moments = [await past.at_position(p) for p in positions(log, seed, 6)]
+        moments = [await past.at_time(moment.time) for moment in moments if moment.time]
+        states = [fresh(log, moment.position) for moment in moments]
+        for name in {name for state in states for name in state.pools}:
+            used = await past.used(name, [moment.time for moment in moments])
+            pools = [state.pools.get(name) for state in states]
+            assert list(used) == [len(pool.taken) if pool else 0 for pool in pools]

@@ -45,10 +45,14 @@ class Authority:
         )
         return certificate.serial_number
 
+    @property
+    def pem(self) -> bytes:
+        """The certificate that whoever trusts this authority knows it by."""
+        return self._certificate.public_bytes(serialization.Encoding.PEM)
+
     def trusting(self) -> ssl.SSLContext:
         """A client's context that trusts this authority alone."""
-        pem = self._certificate.public_bytes(serialization.Encoding.PEM).decode()
-        return ssl.create_default_context(cadata=pem)
+        return ssl.create_default_context(cadata=self.pem.decode())
 
     def _builder(self, common: str, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
         now = datetime.datetime.now(datetime.UTC)

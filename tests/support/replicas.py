@@ -72,13 +72,14 @@ class Replicas(Operator):
         self.engines.append(EngineProgram(name, command, self.root))
         return self.engines[-1]
 
-    def add_agent(self, timeout_s: float = 60.0) -> AgentProgram:
-        """One more node's agent; not started yet."""
+    def add_agent(self, timeout_s: float = 60.0, kubeconfig: Path | None = None) -> AgentProgram:
+        """One more node's agent; not started yet. With a kubeconfig, it belongs to a cluster."""
         name = f"node-{len(self.agents) + 1}"
         socket = self.root / f"{name}.sock"
         command = [IPLEDGER, "agent", "--nats", self.nats_url, "--realm", self.realm]
         command += ["--node", name, "--socket", str(socket), "--data", str(self.root / name)]
         command += ["--http", "0", "--timeout", str(timeout_s)]
+        command += ["--kubeconfig", str(kubeconfig)] if kubeconfig else []
         self.agents.append(AgentProgram(Program(name, command, self.root), socket, self.shim))
         return self.agents[-1]
 

@@ -65,6 +65,7 @@ CORE = [
             "position",
             "clock",
             "log",
+            "quoting",
             "traceparent",
         )
     ),

@@ -284,7 +284,25 @@ async def test_a_list_from_the_cache_is_never_older_than_what_was_seen(
         await heard.synced(2)
         first, second = lists(server)
         assert first == {"resourceVersion": "0"}
-        assert second == {"resourceVersion": str(server.store.revision)}
+        assert second == {"resourceVersion": str(server.store.cached("pods"))}
+
+
+async def test_a_cache_that_does_not_come_to_the_version_of_a_whole_list_is_passed_by(
+    server: ApiServer, api: Api
+) -> None:
+    """A whole list has the version of all kinds, a cache that of its own kind's last change."""
+    pod(server, "web")
+    error = {"type": "ERROR", "object": StatusError("Expired", "too old").status()}
+    expired = StatusError("Expired", "too old")
+    server.faults = [
+        Fault("watch", times=2, event=error),
+        Fault("list", error=expired, when=lambda call: call.query.get("resourceVersion") != "0"),
+    ]
+    server.create("v1", "configmaps", {"metadata": {"name": "other"}}, "default")
+    async with hearing(watch(api, from_cache=True)) as heard:
+        await heard.synced(3)
+        asked = [query.get("resourceVersion") for query in lists(server)]
+        assert asked == ["0", asked[1], None, str(server.store.revision), None]
 
 
 async def test_a_server_restored_to_an_earlier_state_is_believed(

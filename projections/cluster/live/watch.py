@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Generic, NoReturn
@@ -31,6 +32,7 @@ from ipledger.projections.cluster.live.api import (
 from ipledger.projections.cluster.live.pages import Decoding, Page, Told
 from ipledger.projections.cluster.live.pauses import Pauses
 from ipledger.projections.cluster.mirror import Change, Mirror, Synced
+from ipledger.projections.cluster.watch_counts import WatchCounts
 
 _log = logging.getLogger(__name__)
 
@@ -82,7 +84,7 @@ class Watch(Generic[O]):
         silence_s: float = _SILENCE_S,
     ) -> None:
         self.objects: Mirror[O] = Mirror()
-        self.is_synced = False
+        self.counts = WatchCounts(kind.plural)
         self._api = api
         self._where = where or Selection()
         self._path = kind.path(self._where.namespace)
@@ -111,6 +113,11 @@ class Watch(Generic[O]):
             except (ApiError, ApiUnreachableError, _ListAgainError) as error:
                 await self._pause(error)
 
+    @property
+    def is_synced(self) -> bool:
+        """Whether everything was listed once."""
+        return self.counts.is_synced
+
     async def run(self) -> None:
         """Keep `objects` as they are, for who does not need the changes."""
         async for _ in self.changes():
@@ -119,6 +126,7 @@ class Watch(Generic[O]):
     async def _pause(self, error: Exception) -> None:
         at_least_s = error.retry_after_s if isinstance(error, ApiError) else 0
         pause_s = self._pauses.next_s(at_least_s)
+        self.counts.failures += 1
         what = "listing" if self._must_list else f"watching from version {self._version}"
         _log.warning("%s: %s again in %.1f s: %s", self._name, what, pause_s, error)
         await asyncio.sleep(pause_s)
@@ -146,7 +154,9 @@ class Watch(Generic[O]):
         )
         self._version = page.resource_version
         self._must_list = self._in_one_piece = False
-        self.is_synced = True
+        self.counts.lists += 1
+        self.counts.is_synced = True
+        self._heard()
         yield Synced(page.resource_version)
 
     def _list_query(self) -> dict[str, str]:
@@ -180,12 +190,15 @@ class Watch(Generic[O]):
         }
         loop = asyncio.get_running_loop()
         began, heard = loop.time(), False
+        self.counts.restarts += 1
         try:
             async with self._opened(query) as lines:
                 async for line in lines:
                     told = self._told(line)
+                    self.counts.events += 1
                     for change in self._fold(told):
                         yield change
+                    self._heard()
                     self._version, heard = told.metadata.resource_version or self._version, True
                     self._pauses.reset()
         except ApiSilentError:
@@ -204,6 +217,9 @@ class Watch(Generic[O]):
             if error.is_expired:
                 self._list_again(error)
             raise
+
+    def _heard(self) -> None:
+        self.counts.objects, self.counts.heard_at = len(self.objects), time.time()
 
     def _told(self, line: bytes) -> Told[O]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 CODES = {
@@ -22,22 +23,31 @@ CODES = {
 
 
 class StatusError(Exception):
-    """A call that is answered with an error."""
+    """A call that is answered with an error, with `metadata` in the answer's."""
 
-    def __init__(self, reason: str, message: str, **extra: Any) -> None:
+    def __init__(
+        self,
+        reason: str,
+        message: str,
+        *,
+        retry_after_s: int = 0,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
+        self.retry_after_s = retry_after_s
         self.code = CODES[reason]
         self.reason = reason
-        self.extra = extra
+        self.metadata = dict(metadata or {})
 
     def status(self) -> dict[str, Any]:
         """The answer's body."""
         return {
             "kind": "Status",
             "apiVersion": "v1",
-            "metadata": self.extra,
+            "metadata": self.metadata,
             "status": "Failure",
             "message": str(self),
             "reason": self.reason,
+            "details": {"retryAfterSeconds": self.retry_after_s} if self.retry_after_s else {},
             "code": self.code,
         }

@@ -46,10 +46,14 @@ class Route:
 
 @dataclass
 class ApiServer:
-    """An API server on a free port of loopback. `pretimeout_s`: how long before its end a watch
-    has its last bookmark."""
+    """An API server on a free port of loopback.
+
+    `pretimeout_s`: how long before its end a watch has its last bookmark. `cache_wait_s`: how long
+    a list waits for the cache to come to the version that it asks for; a real server's is 3 s.
+    """
 
     pretimeout_s: float = 0.5
+    cache_wait_s: float = 0.1
     store: Store = field(default_factory=Store)
     calls: list[Call] = field(default_factory=list[Call])
     faults: list[Fault] = field(default_factory=list[Fault])
@@ -75,6 +79,7 @@ class ApiServer:
         await self._runner.setup()
         await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
         self.port = self._runner.addresses[0][1]
+        self.store.fill_caches()
         for name in ("default", "kube-system"):
             if self.store.get("namespaces", ("", name)) is None:
                 self.create("v1", "namespaces", {"metadata": {"name": name}})
@@ -224,6 +229,7 @@ class ApiServer:
                     raise StatusError("NotFound", f'{resource.full_name} "{route.name}" not found')
                 return 200, {**known, "apiVersion": resource.api_version}
             case "GET":
+                await self._until_cached(resource, call.query)
                 return 200, self._list(route, call.query)
             case "POST":
                 made = writes.create(store, resource, route.namespace, body)
@@ -246,20 +252,30 @@ class ApiServer:
     def _define(self, definition: Object) -> Object:
         name = definition["metadata"]["name"]
         self._custom[name] = custom(definition)
+        for one in self._custom[name]:
+            self.store.fill_cache(one.full_name)
         conditions = [{"type": "Established", "status": "True"}]
         return self.change("customresourcedefinitions", name, status={"conditions": conditions})
 
-    def _list(self, route: Route, query: dict[str, str]) -> dict[str, Any]:
-        resource = route.resource
+    async def _until_cached(self, resource: Resource, query: dict[str, str]) -> None:
+        """Wait until the cache is as new as a list asks it to be, for a little while."""
         asked = query.get("resourceVersion", "") or "0"
         if not asked.isdecimal():
             raise StatusError("BadRequest", f"resourceVersion: Invalid value: {asked!r}")
-        if int(asked) > self.store.revision:
-            raise StatusError("Timeout", f"Too large resource version: {asked}")
         if asked != "0" and query.get("continue"):
             raise StatusError(
                 "BadRequest", "specifying resource version is not allowed with continue"
             )
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + self.cache_wait_s
+        while int(asked) > (cached := self.store.cached(resource.full_name)):
+            if (left_s := ends - loop.time()) <= 0:
+                message = f"Timeout: Too large resource version: {asked}, current: {cached}"
+                raise StatusError("Timeout", message, retry_after_s=1)
+            await self.store.wait(left_s)
+
+    def _list(self, route: Route, query: dict[str, str]) -> dict[str, Any]:
+        resource = route.resource
         found, metadata = self.store.list(
             resource.full_name,
             route.namespace,
@@ -267,6 +283,8 @@ class ApiServer:
             0 if "resourceVersion" in query else int(query.get("limit", "0")),
             query.get("continue", ""),
         )
+        if query.get("resourceVersion", ""):
+            metadata["resourceVersion"] = str(self.store.cached(resource.full_name))
         return {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,

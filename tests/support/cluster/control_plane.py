@@ -25,6 +25,9 @@ _USERS = {
     "manager": ("system:kube-controller-manager", "system:masters"),
     "scheduler": ("system:kube-scheduler", ""),
 }
+# The service accounts that deploy/ gives rights to; their programs run outside of pods here.
+_ACCOUNTS = ("ipledger-agent", "ipledger-controller")
+_ACCOUNT_GROUPS = '"system:serviceaccounts,system:serviceaccounts:ipledger,system:authenticated"'
 
 
 @dataclass(slots=True)
@@ -106,6 +109,10 @@ class ControlPlane:
             for token, (user, groups) in _USERS.items()
         ]
         lines += [f'node-{n},system:node:node-{n},node-{n},"system:nodes"\n' for n in range(1, 10)]
+        lines += [
+            f"{name},system:serviceaccount:ipledger:{name},{name},{_ACCOUNT_GROUPS}\n"
+            for name in _ACCOUNTS
+        ]
         (self.folder / "tokens.csv").write_text("".join(lines))
 
     def _etcd(self) -> list[str]:

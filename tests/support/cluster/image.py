@@ -1,4 +1,4 @@
-"""The one image that pods of the tests run: a program that waits for its end."""
+"""The one image of the tests' pods: it waits for its end, or ends after so many seconds."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 _SOURCE = """
 #include <signal.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 static void end(int signal) { (void)signal; _exit(0); }
 
-int main(void) {
+int main(int count, char **words) {
     signal(SIGTERM, end);
     signal(SIGINT, end);
+    signal(SIGALRM, end);
+    if (count > 1) alarm(atoi(words[1]));
     for (;;) pause();
 }
 """

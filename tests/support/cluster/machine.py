@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -126,16 +128,45 @@ class Machine:
         self.control_plane.kubectl("wait", *condition)
 
     def set_network(self, conflist: bytes) -> None:
-        """Make this the network of pods from now on, as containerd notices it: by rename."""
+        """Make this the network of pods from now on, and wait until the runtime has noticed."""
+        self.write_network(conflist)
+        self.wait_ready()
+
+    def write_network(self, conflist: bytes) -> None:
+        """Write the network of pods, as containerd notices it: by rename."""
         fresh = self.conf_dir / ".10-pods.conflist.new"
         fresh.write_bytes(conflist)
         fresh.replace(self.conf_dir / "10-pods.conflist")
-        self.wait_ready()
+
+    def waiting_calls(self) -> int:
+        """How many calls of the shim wait for an answer."""
+        shim = self.bin_dir / "ipledger"
+        return sum(_program(pid) == shim for pid in Path("/proc").glob("[0-9]*"))
+
+    def remove_sandbox(self, pod_uid: str) -> None:
+        """Take a pod's containers from the runtime, behind its back. It knows when it restarts."""
+        found = self.ctr("containers", "list", "-q", f'labels."io.kubernetes.pod.uid"=={pod_uid}')
+        for container in found.split():
+            # Where the runtime hears of the end, it deletes the task itself.
+            self.run(
+                "sh", "-c", f"{self._ctr} tasks delete --force {container} 2>/dev/null || true"
+            )
+            self.ctr("containers", "delete", container)
+
+    def end_containers(self) -> None:
+        """End every process of a container, as the machine's end does."""
+        for line in self.ctr("tasks", "list").splitlines()[1:]:
+            pid, state = line.split()[1:3]
+            if state == "RUNNING":
+                os.kill(int(pid), signal.SIGKILL)
 
     def ctr(self, *arguments: str) -> str:
         """What containerd's own client prints."""
-        socket = str(self.folder / "containerd.sock")
-        return run(*self._enter, "ctr", "--address", socket, "--namespace", "k8s.io", *arguments)
+        return self.run(*self._ctr.split(), *arguments)
+
+    @property
+    def _ctr(self) -> str:
+        return f"ctr --address {self.folder}/containerd.sock --namespace k8s.io"
 
     def run(self, *command: str) -> str:
         """Run a command in the machine's namespaces."""
@@ -211,3 +242,10 @@ class Machine:
         log = self.folder / "kubelet.log"
         self._kubelet = Daemon(f"{self.name} kubelet", command, log, self._enter)
         self._kubelet.start()
+
+
+def _program(process: Path) -> Path | None:
+    try:
+        return (process / "exe").readlink()
+    except OSError:
+        return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from support.cluster import image
@@ -9,7 +11,54 @@ from support.cluster.kubectl import Kubectl
 from support.program import until
 
 TIMEOUT_S = 180.0
+NEVER = "0 0 31 2 *"
 POLL_S = 0.1  # to ask costs the machine that is asked about
+
+_API_VERSIONS = {"Job": "batch/v1", "CronJob": "batch/v1beta1"}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A pod that runs, and that nobody deletes."""
+
+    namespace: str
+    name: str
+    uid: str
+    node: str
+    addresses: tuple[str, ...]
+
+
+def running(kubectl: Kubectl, namespace: str = "") -> list[Running]:
+    """The pods that run in a namespace or in all of them, by name."""
+    where = ("-n", namespace) if namespace else ("--all-namespaces",)
+    pods = [pod for pod in kubectl.get("pods", *where) if _runs(pod)]
+    return sorted(map(_running, pods), key=attrgetter("name"))
+
+
+def _runs(pod: dict[str, Any]) -> bool:
+    return pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+
+
+def _running(pod: dict[str, Any]) -> Running:
+    metadata, addresses = pod["metadata"], pod["status"].get("podIPs", ())
+    return Running(
+        metadata["namespace"],
+        metadata["name"],
+        metadata["uid"],
+        pod["spec"]["nodeName"],
+        tuple(one["ip"] for one in addresses),
+    )
+
+
+def until_running(kubectl: Kubectl, namespace: str, number: int) -> list[Running]:
+    """The pods of a namespace once so many run, and there are no others."""
+
+    def found() -> list[Running] | None:
+        pods = running(kubectl, namespace)
+        count = len(kubectl.get("pods", "-n", namespace))
+        return pods if len(pods) == count == number and all(p.addresses for p in pods) else None
+
+    return until(found, TIMEOUT_S, POLL_S)
 
 
 def template(labels: dict[str, str], annotations: dict[str, str]) -> dict[str, Any]:
@@ -25,6 +74,13 @@ def template(labels: dict[str, str], annotations: dict[str, str]) -> dict[str, A
     }
 
 
+def bystander() -> dict[str, Any]:
+    """A pod that no machine takes, so that the cluster is never without any."""
+    nowhere = {**template({}, {})["spec"], "nodeSelector": {"nowhere": "yes"}}
+    metadata = {"namespace": "default", "name": "bystander"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": nowhere}
+
+
 def workload(
     kind: str, namespace: str, name: str, replicas: int | None, **annotations: str
 ) -> dict[str, Any]:
@@ -35,15 +91,16 @@ def workload(
     labels = {"app": name}
     named = {f"ipam.spidernet.io/{key}": value for key, value in annotations.items()}
     spec: dict[str, Any] = {"template": template(labels, named)}
-    if kind == "Job":
+    if kind in ("Job", "CronJob"):
         spec["template"]["spec"]["restartPolicy"] = "Never"
         spec |= {"parallelism": replicas, "completions": replicas}
+        spec = {"schedule": NEVER, "jobTemplate": {"spec": spec}} if kind == "CronJob" else spec
     else:
         spec["selector"] = {"matchLabels": labels}
         spec |= {} if kind == "DaemonSet" else {"replicas": replicas}
         spec |= {"serviceName": name} if kind == "StatefulSet" else {}
     return {
-        "apiVersion": "batch/v1" if kind == "Job" else "apps/v1",
+        "apiVersion": _API_VERSIONS.get(kind, "apps/v1"),
         "kind": kind,
         "metadata": {"namespace": namespace, "name": name},
         "spec": spec,
