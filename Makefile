@@ -11,7 +11,7 @@ DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
                kubernetes-client:/usr/bin/kubectl
 
-.PHONY: help demo test simulate fuzz e2e check bench format clean debian
+.PHONY: help demo test simulate fuzz fuzz-shim e2e check bench format clean debian
 
 help: ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -40,6 +40,9 @@ simulate: $(STAMP) ## Run the simulator on SEEDS=<how many>, or tell one run wit
 
 fuzz: $(STAMP) ## Feed hostile input to every edge, or TARGETS="cni …", for MINUTES=5 (DRIVER=atheris)
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(or $(MINUTES),5) --driver $(or $(DRIVER),hypothesis) $(TARGETS)
+
+fuzz-shim: $(STAMP) ## Feed hostile input to the sanitized C shim for MINUTES=5 (clang with libFuzzer, else cc)
+	tests/fuzz/shim.sh $(or $(MINUTES),5)
 
 e2e: $(STAMP) debian ## Run the tests on a real cluster; the first time builds it (ten minutes)
 	tests/e2e/run.sh $(PYTEST_ARGS)

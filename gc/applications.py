@@ -6,6 +6,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from itertools import groupby
 
 from ipledger.engine.client import EngineClient, RefusedError
@@ -13,9 +14,11 @@ from ipledger.engine.commands import DeleteApplication
 from ipledger.engine.queries import Applications
 from ipledger.events.facts import Application
 from ipledger.gc import metrics
+from ipledger.gc.case import SECOND
 from ipledger.gc.claims import Claim
 from ipledger.gc.report import Report
 from ipledger.gc.settings import Settings
+from ipledger.gc.valve import NO_PODS
 from ipledger.gc.view import View
 from ipledger.projections.applications import ApplicationKey, key_of, key_of_owner
 from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
@@ -24,6 +27,34 @@ _log = logging.getLogger(__name__)
 
 _LIST_TIMEOUT_S = 60.0
 _KUBERNETES_UID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+@dataclass(slots=True)
+class Absences:
+    """Since when applications are not there: unlike an allocation, the log knows no age of them."""
+
+    settings: Settings
+    _since: dict[str, int] = field(default_factory=dict[str, int], init=False)
+
+    def admit(self, gone: list[Application], total: int, now: int) -> tuple[list[Application], str]:
+        """Those of `total` that may be deleted now, and why others may not, '' for their age.
+
+        `gone` are all that are not there, `now` is in microseconds. It must have been so for the
+        least age of an allocation; for the time of a second look, where there are many (ADR 53).
+        """
+        self._since = {one.uid: self._since.get(one.uid, now) for one in gone}
+        lasting = self._absent(gone, now, self.settings.min_age_s)
+        old = self._absent(gone, now, self.settings.second_look_s)
+        limit = max(self.settings.count_max, int(self.settings.share_max * total))
+        if len(lasting) - len(old) <= limit:
+            return lasting, ""
+        return old, (
+            f"{len(lasting) - len(old)} of {total} applications seem to be gone: more than {limit}"
+            f" are believed {self.settings.second_look_s:.0f} s later only"
+        )
+
+    def _absent(self, gone: list[Application], now: int, for_s: float) -> list[Application]:
+        return [one for one in gone if self._since[one.uid] + round(for_s * SECOND) <= now]
 
 
 async def known_applications(engine: EngineClient) -> dict[ApplicationKey, Application]:
@@ -71,25 +102,19 @@ async def delete_applications(
     view: View,
     engine: EngineClient,
     gone: list[Application],
-    total: int,
-    settings: Settings,
     report: Report,
     *,
     dry_run: bool = False,
     sure: bool = False,
 ) -> None:
-    """Tell the log of applications that are gone when they are read again, if they are not many."""
-    limit = max(settings.count_max, int(settings.share_max * total))
-    if len(gone) > limit and not sure:
-        report.withheld = report.withheld or (
-            f"{len(gone)} of {total} applications seem to be gone: no more than {limit} are"
-            " believed"
-        )
-        return
+    """Tell the log of applications that are gone when they are read again."""
     for application in gone:
         try:
             if await view.read_owner(application) is not None:
                 continue
+            if not sure and not await view.knows_pods():
+                report.withheld = report.withheld or NO_PODS
+                return
         except (ApiError, ApiUnreachableError) as error:
             metrics.API_FAILURES.inc()
             report.failure = f"the API server could not be asked: {error}"

@@ -10,16 +10,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events import tracing
 from ipledger.events.clock import format_time
+from ipledger.events.facts import Application
 from ipledger.events.wall_clock import wall_clock
 from ipledger.gc import metrics
 from ipledger.gc.applications import (
+    Absences,
     delete_applications,
     gone_applications,
     known_applications,
@@ -33,6 +35,7 @@ from ipledger.gc.report import Outcome, Report
 from ipledger.gc.schedule import Schedule
 from ipledger.gc.settings import DEFAULT, Settings
 from ipledger.gc.view import View
+from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.cluster.mirror import Change, Deleted, Synced
 from ipledger.projections.cluster.pods import Pod
 
@@ -55,6 +58,7 @@ class Collector:
     clock: Callable[[], int] = wall_clock
     on_report: Callable[[Report], None] = lambda report: None
     _looker: Looker = field(init=False)
+    _absences: Absences = field(init=False)
     _schedule: Schedule = field(default_factory=Schedule, init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _synced: asyncio.Event = field(default_factory=asyncio.Event, init=False)
@@ -62,6 +66,7 @@ class Collector:
 
     def __post_init__(self) -> None:
         self._looker = Looker(self.engine, self.view, self.settings, self.clock)
+        self._absences = Absences(self.settings)
 
     async def run(self) -> None:
         """Collect until cancelled. Whatever is away is waited for; nothing is freed meanwhile."""
@@ -97,20 +102,24 @@ class Collector:
         looker.valve.forget_others(claim for claim, _ in zombies)
         await looker.settle(zombies, report, dry_run=dry_run, sure=sure)
         if not report.failure:
-            gone = await gone_applications(self.view, known.values())
-            await delete_applications(
-                self.view,
-                self.engine,
-                gone,
-                len(known),
-                self.settings,
-                report,
-                dry_run=dry_run,
-                sure=sure,
-            )
+            await self._look_at_applications(known, report, dry_run=dry_run, sure=sure)
         _measure(report)
         self.on_report(report)
         return report
+
+    async def _look_at_applications(
+        self,
+        known: Mapping[ApplicationKey, Application],
+        report: Report,
+        *,
+        dry_run: bool,
+        sure: bool,
+    ) -> None:
+        gone = await gone_applications(self.view, known.values())
+        lasting, why = self._absences.admit(gone, len(known), self.clock())
+        report.withheld = report.withheld or ("" if sure else why)
+        asked = gone if dry_run or sure else lasting
+        await delete_applications(self.view, self.engine, asked, report, dry_run=dry_run, sure=sure)
 
     def _sorted(
         self, found: list[tuple[Claim, Judgement]], report: Report

@@ -23,7 +23,7 @@ from ipledger.gc.claims import Claim
 from ipledger.gc.judge import Judgement, Verdict, judge
 from ipledger.gc.report import Outcome, Report
 from ipledger.gc.settings import Settings
-from ipledger.gc.valve import Valve
+from ipledger.gc.valve import NO_PODS, Valve
 from ipledger.gc.view import View
 from ipledger.projections.applications import ApplicationKey, key_of_owner
 from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
@@ -90,11 +90,36 @@ class Looker:
         for start in range(0, len(admitted.now), _RELEASES_AT_ONCE):
             part = admitted.now[start : start + _RELEASES_AT_ONCE]
             confirmed = await self._confirmed(part, judgements, report)
+            if not sure:
+                confirmed = await self._believed(confirmed, report)
             if dry_run:
                 for claim, judgement in confirmed:
                     report.add(claim, judgement, Outcome.WOULD_FREE)
             else:  # together, so that they are few commits
                 await asyncio.gather(*(self._release(*one, report) for one in confirmed))
+
+    async def _believed(
+        self, confirmed: list[tuple[Claim, Judgement]], report: Report
+    ) -> list[tuple[Claim, Judgement]]:
+        """The same, unless the server that was read knows of no pod at all by now (ADR 80).
+
+        The mirror may still have the pods that it knew before: its list comes later than the reads.
+        """
+        if not confirmed:
+            return []
+        try:
+            if await self.view.knows_pods():
+                return confirmed
+            report.withheld = NO_PODS
+            outcome, detail = Outcome.WITHHELD, ""
+            _log.warning("%d zombies are withheld: %s", len(confirmed), NO_PODS)
+        except (ApiError, ApiUnreachableError) as error:
+            metrics.API_FAILURES.inc()
+            report.failure = report.failure or f"the API server could not be asked: {error}"
+            outcome, detail = Outcome.UNCONFIRMED, str(error)
+        for claim, judgement in confirmed:
+            report.add(claim, judgement, outcome, detail)
+        return []
 
     async def _confirmed(
         self, claims: Sequence[Claim], judgements: Mapping[str, Judgement], report: Report

@@ -16,6 +16,8 @@ from ipledger.gc.case import SECOND
 from ipledger.gc.claims import Claim
 from ipledger.gc.settings import Settings
 
+NO_PODS = "the API server knows no pod at all"
+
 
 class Admitted(NamedTuple):
     """Which zombies may be freed now; `why` says why the others may not, '' if all may."""
@@ -44,7 +46,7 @@ class Valve:
         if sure or not zombies:
             return Admitted(list(zombies), [])
         if pods == 0:
-            return Admitted([], list(zombies), "the API server knows no pod at all")
+            return Admitted([], list(zombies), NO_PODS)
         old = [claim for claim in zombies if self._is_second_look(claim, now)]
         fresh = [claim for claim in zombies if not self._is_second_look(claim, now)]
         limit = max(self.settings.count_max, int(self.settings.share_max * total))

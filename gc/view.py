@@ -47,7 +47,12 @@ class _Resources(msgspec.Struct):
     resources: tuple[_Resource, ...] = ()
 
 
+class _List(msgspec.Struct):
+    items: tuple[msgspec.Raw, ...] | None = None
+
+
 _resources = msgspec.json.Decoder(_Resources)
+_list = msgspec.json.Decoder(_List)
 
 
 @dataclass(slots=True)
@@ -99,6 +104,17 @@ class View:
     async def read_node(self, claim: Claim) -> Node | None:
         """The node of a claim now."""
         return await self._read(kinds.NODES, claim.node)
+
+    async def knows_pods(self) -> bool:
+        """Whether the API server knows of any pod now.
+
+        One that was started with an empty state says of every single object that it is not there.
+        """
+        query = {"limit": "1"}
+        answer = await self.api.call(
+            "GET", kinds.PODS.path(), query=query, timeout_s=READ_TIMEOUT_S
+        )
+        return bool(decode(_list, answer).items)
 
     async def read_owner(self, application: Application) -> Object | None:
         """The object that an application is, now."""

@@ -270,10 +270,10 @@ static bool take_string(struct scan *scan, struct span *string)
 {
     if (!take(scan, '"'))
         return false;
-    string->at = scan->at;
+    const char *start = scan->at;
     for (; scan->at < scan->end; scan->at++) {
         if (*scan->at == '"') {
-            string->end = scan->at++;
+            *string = (struct span){start, scan->at++};
             return true;
         }
         if (*scan->at == '\\' && ++scan->at == scan->end)

@@ -66,10 +66,13 @@ class Mirror(Generic[O]):
         return self._objects.get(Key(namespace, name))
 
     def put(self, new: O) -> tuple[Change[O], ...]:
-        """An object is like this now."""
+        """An object is like this now.
+
+        A version that is known may be another one: a server that was put back counts them again.
+        """
         key = new.key
         known = self._objects.get(key)
-        if known is not None and known.metadata.resource_version == new.metadata.resource_version:
+        if known == new:
             return ()
         self._objects[key] = new
         if known is None:

@@ -152,13 +152,79 @@ async def test_an_application_that_is_gone_goes_with_its_holds_and_its_pool(fiel
     await field.engine.release(Release(sandbox="sandbox-1", interface="eth0", node="n1"))
     field.delete("cart-0")
     assert await field.held() == ["cart-0"]
-    field.clock.pass_seconds(60)
+    collector = field.collector()
 
-    report = await field.compare()
+    assert (await field.compare(collector)).applications == []
+    field.clock.pass_seconds(29)
+    assert (await collector.compare()).applications == []
+    field.clock.pass_seconds(1)
+    report = await collector.compare()
 
     assert report.applications == [f"StatefulSet {NAMESPACE}/cart"]
     assert await field.held() == []
     assert [a.name for a in (await known_applications(field.engine)).values()] == ["manual"]
+
+
+async def test_an_application_that_is_gone_goes_at_once_if_somebody_is_sure(field: Field) -> None:
+    gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=gone))
+    field.pod("other")
+
+    assert len((await field.compare(dry_run=True)).applications) == 1
+    assert len((await field.compare(sure=True)).applications) == 1
+    assert await known_applications(field.engine) == {}
+
+
+async def test_many_applications_that_are_gone_go_at_a_second_look(field: Field) -> None:
+    for number in range(3):
+        uid = f"{number:08x}-0000-4000-8000-000000000000"
+        told = Application("apps/v1", "StatefulSet", NAMESPACE, f"cart-{number}", uid)
+        await field.engine.apply(ApplyApplication(application=told))
+    field.pod("other")
+    collector = field.collector(min_age_s=0, count_max=2, share_max=0.5, second_look_s=600)
+
+    first = await field.compare(collector)
+    assert "3 of 3 applications seem to be gone" in first.withheld
+    field.clock.pass_seconds(599)
+    assert (await collector.compare()).applications == []
+    field.clock.pass_seconds(1)
+    assert len((await collector.compare()).applications) == 3
+
+
+async def test_an_application_that_is_back_is_looked_at_as_if_for_the_first_time(
+    field: Field,
+) -> None:
+    told = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=told))
+    field.pod("other")
+    collector = field.collector()
+    await field.compare(collector)
+    field.server.create("apps/v1", "statefulsets", {"metadata": {"name": "cart"}}, NAMESPACE)
+    await collector.compare()
+    field.server.delete("statefulsets", "cart", NAMESPACE)
+    field.clock.pass_seconds(60)
+
+    assert (await collector.compare()).applications == []
+
+
+async def test_what_is_read_of_a_server_without_any_pod_is_not_believed(field: Field) -> None:
+    """The watch still has what it knew: the server was started with an empty state since."""
+    gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
+    await field.engine.apply(ApplyApplication(application=gone))
+    collector = field.collector(min_age_s=0)
+    field.pod("other")
+    await collector.view.sync(30)
+    await field.add(field.pod("new"))
+    for name in ("new", "other"):
+        field.delete(name)
+
+    report = await collector.compare()
+
+    assert [f.outcome for f in report.findings] == ["withheld"]
+    assert (report.withheld, report.applications) == ("the API server knows no pod at all", [])
+    assert await field.held() == ["new"]
+    assert len((await collector.compare(sure=True)).applications) == 1
+    assert await field.held() == []
 
 
 async def test_an_application_under_its_name_with_another_uid_is_left_to_the_controller(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
@@ -12,6 +13,9 @@ from ipledger.events.types import (
     AddressesReleased,
     AllocationRebound,
     AnyEvent,
+    ApplicationCreated,
+    ApplicationDeleted,
+    ApplicationUpdated,
 )
 from simulation.world import World
 
@@ -21,7 +25,11 @@ Identity: TypeAlias = tuple[str, str]
 
 @dataclass(eq=False, slots=True)
 class SimulatedPod:
-    """A pod on its node. `pools4` and `pools6` are what its network configuration names."""
+    """A pod on its node. `pools4` and `pools6` are what its network configuration names.
+
+    That of a cluster lives until it is told to stop. `is_forgotten`: its runtime then forgets it,
+    and no DEL comes. `was_lost`, `is_overdue` and `is_torn_down` are kept by `Cluster`.
+    """
 
     pod: Pod
     node: str
@@ -30,6 +38,27 @@ class SimulatedPod:
     pools4: tuple[str, ...] = ()
     pools6: tuple[str, ...] = ()
     is_wanted: bool = True
+    is_of_cluster: bool = False
+    is_forgotten: bool = False
+    was_lost: bool = False
+    is_overdue: bool = False
+    is_torn_down: bool = False
+    ending: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def uid(self) -> str:
+        """The UID of its object."""
+        return self.pod.uid
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Namespace and name."""
+        return self.pod.namespace, self.pod.name
+
+    def stop(self) -> None:
+        """Its kubelet is to end it."""
+        self.is_wanted = False
+        self.ending.set()
 
 
 class Told(NamedTuple):
@@ -49,11 +78,21 @@ class Book:
     users: dict[str, Identity] = field(default_factory=dict[str, Identity])
     attached: dict[str, Attachment] = field(default_factory=dict[str, Attachment])
     """Where each live allocation is used, by what has landed in the log; no sandbox where held."""
+    holders: dict[str, Pod] = field(default_factory=dict[str, Pod])
+    """Whose each live allocation is, by what has landed in the log."""
+    over: set[str] = field(default_factory=set[str])
+    """The UIDs of pods whose addresses anybody may take from here on."""
+    dropped: set[str] = field(default_factory=set[str])
+    """The UIDs of workloads that were deleted."""
+    applications: dict[str, str] = field(default_factory=dict[str, str])
+    """The UIDs of workloads, by what has landed in the log."""
     deleted: dict[Attachment, bool] = field(default_factory=dict[Attachment, bool])
     """Attachments for which a DEL was sent, and whether one was answered with success."""
 
     def added(self, pod: Pod, interface: str, sandbox: str, addresses: tuple[str, ...]) -> None:
         """An ADD has succeeded: the addresses are used from here on, and by nobody else."""
+        if pod.uid in self.over:
+            return
         identity = (pod.uid, interface)
         self.world.expect(addresses, f"the ADD of {sandbox} succeeded without an address")
         has_landed = (sandbox, interface) in self.attached.values()
@@ -75,17 +114,24 @@ class Book:
         match event:
             case AddressesAllocated():
                 self.attached[event.allocation] = (event.sandbox, event.interface)
+                self.holders[event.allocation] = event.pod
             case AllocationRebound():
                 _, interface = self.attached[event.allocation]
                 self._end(event)
                 self.attached[event.allocation] = (event.sandbox, interface)
+                self.holders[event.allocation] = event.pod or self.holders[event.allocation]
             case AddressesHeld():
                 _, interface = self.attached[event.allocation]
                 self._end(event)
                 self.attached[event.allocation] = ("", interface)
             case AddressesReleased():
                 self._end(event)
-                del self.attached[event.allocation]
+                del self.attached[event.allocation], self.holders[event.allocation]
+            case ApplicationCreated() | ApplicationUpdated():
+                self.applications[event.application.name] = event.application.uid
+            case ApplicationDeleted():
+                uid = self.applications.pop(event.name)
+                self.world.expect(uid in self.dropped, f"{event.name} {uid} is there, but {event}")
             case _:
                 pass
 
@@ -103,6 +149,15 @@ class Book:
             del self.told[pod.uid, interface]
             for address in told.addresses:
                 self.users.pop(address, None)
+
+    def ends(self, uid: str) -> None:
+        """A pod may lose its addresses from here on, whether it runs or not."""
+        self.over.add(uid)
+        for (of, interface), told in list(self.told.items()):
+            if of == uid:
+                del self.told[of, interface]
+                for address in told.addresses:
+                    self.users.pop(address, None)
 
     def deleting(self, pod: Pod, interface: str, sandbox: str) -> None:
         """A DEL is sent."""

@@ -6,15 +6,15 @@ Each fault ends by itself or with the phase of faults; `heal` ends all of them.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
+from simulation.cluster import Cluster
 from simulation.machines import EngineMachine, Machine, NodeMachine
 from simulation.stream import Stream
 from simulation.world import World
 
-_AHEAD_MAX_S = 30.0
 Fault = Callable[["Faults", Random], Awaitable[None]]
 
 
@@ -27,6 +27,7 @@ class Faults:
     engines: list[EngineMachine]
     nodes: list[NodeMachine]
     others: list[Machine]
+    cluster: Cluster | None = None
     random: Random = field(init=False)
     running: list[asyncio.Task[None]] = field(default_factory=list["asyncio.Task[None]"])
 
@@ -38,13 +39,13 @@ class Faults:
         """All that can be killed."""
         return [*self.engines, *self.nodes, *self.others]
 
-    async def rage(self, kinds: list[str], until: float, pause_s: float) -> None:
+    async def rage(self, kinds: Mapping[str, Fault], until: float, pause_s: float) -> None:
         """Begin one fault after another until a time; they overlap."""
         while self.world.loop.time() < until:
             await asyncio.sleep(self.random.random() * pause_s)
-            kind = self.random.choice(kinds)
+            kind = self.random.choice(list(kinds))
             self.world.counts[f"fault {kind}"] += 1
-            self.running.append(self.world.spawn(_run(KINDS[kind], self)))
+            self.running.append(self.world.spawn(_run(kinds[kind], self)))
 
     async def heal(self) -> None:
         """End all faults, and run what does not run."""
@@ -64,8 +65,12 @@ class Faults:
                 process.connection.lag_s = 0.0
                 process.connection.mend()
             machine.start()
+            if machine.ahead_max_s == 0:  # its clock is right again, or leaks would wait for it
+                machine.step_clock(-machine.clock_offset)
         for node in self.nodes:
             node.disk.is_full = False
+        if self.cluster is not None:
+            self.cluster.heal()
         await asyncio.sleep(0)
 
     async def landing(self, within_s: float) -> bool:
@@ -327,13 +332,12 @@ async def _lose_answers(faults: Faults, random: Random) -> None:
 async def _step_clock(faults: Faults, random: Random) -> None:
     """Somebody sets a machine's clock, forth or back.
 
-    An engine's never goes ahead by as much as would end the fence of a DEL before its time
-    (docs/adr/0035).
+    None goes ahead by more than the machine allows: an engine's would end the fence of a DEL before
+    its time, a collector's a pod's grace (docs/adr/0035, 0080).
     """
     machine = random.choice(faults.machines)
     seconds = random.choice((0.5, 30.0, 150.0, 5000.0)) * random.choice((1, -1))
-    if machine in faults.engines:
-        seconds = min(seconds, _AHEAD_MAX_S - machine.clock_offset / 1e6)
+    seconds = min(seconds, machine.ahead_max_s - machine.clock_offset / 1e6)
     faults.world.note(f"the clock of {machine.name} is set by {seconds} s")
     machine.step_clock(int(seconds * 1e6))
     await asyncio.sleep(0)
@@ -375,3 +379,6 @@ KINDS: dict[str, Fault] = {
     "fill-node": _fill_node,
 }
 """Every kind of fault by its name."""
+
+CLOCK_KINDS = ("step-clock", "stop", "stop-leader")
+"""The kinds by which a clock may go wrong."""

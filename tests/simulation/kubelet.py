@@ -9,7 +9,8 @@ of the same pod is added; sometimes, where the DEL fails too, never again (conta
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import contextlib
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -38,6 +39,8 @@ class Kubelets:
     calm: asyncio.Event
     is_forgetful: bool = False
     """Whether a sandbox whose ADD and DEL both failed is forgotten."""
+    on_up: Callable[[SimulatedPod], None] = lambda pod: None
+    """Told of each sandbox that runs."""
     random: Random = field(init=False)
     sandboxes: int = 0
     waiting: dict[str, float] = field(default_factory=dict[str, float])
@@ -61,9 +64,10 @@ class Kubelets:
             life = self.nodes[pod.node].starts
             is_up = await self._run_sandbox(pod, sandbox)
             if is_up:
+                self.on_up(pod)
                 await self._wait_for_end(pod, dies_at)
             pod.is_wanted = pod.is_wanted and self.world.loop.time() < dies_at
-            if not is_up and self.calm.is_set():
+            if not is_up and self.calm.is_set() and not pod.is_of_cluster:
                 pod.is_wanted = False
             if is_up and pod.is_wanted and self.random.random() < 0.5:
                 ending.append(self._later(self._end_sandbox(pod, sandbox)))
@@ -76,6 +80,9 @@ class Kubelets:
 
     async def _wait_for_end(self, pod: SimulatedPod, dies_at: float) -> None:
         """Until the pod is to go, or its sandbox has died for no reason."""
+        if pod.is_of_cluster:
+            await self._wait_to_be_told(pod)
+            return
         left_s = dies_at - self.world.loop.time()
         if self.random.random() < 0.3:
             left_s *= self.random.random()
@@ -86,6 +93,13 @@ class Kubelets:
                 self.staying.add(asyncio.current_task())
                 await asyncio.get_running_loop().create_future()
         await asyncio.sleep(max(0.0, left_s))
+
+    async def _wait_to_be_told(self, pod: SimulatedPod) -> None:
+        """Until the pod is told to end, or its sandbox has died for no reason."""
+        dies = not self.calm.is_set() and self.random.random() < 0.3
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.random.random() * 3 if dies else None):
+                await pod.ending.wait()
 
     def _later(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self.world.spawn(work)
@@ -109,7 +123,7 @@ class Kubelets:
         """CHECK what was added just now: an agent that still lives reads what it wrote."""
         life = self.nodes[pod.node].starts
         outcome = await self._call("CHECK", pod, sandbox, interface, 30.0, addresses)
-        is_same_life = self.nodes[pod.node].starts == life
+        is_same_life = self.nodes[pod.node].starts == life and pod.uid not in self.book.over
         if is_same_life and outcome is not None and outcome.code not in (0, Code.TRY_AGAIN_LATER):
             self.world.fail(f"CHECK of {sandbox} {interface} failed: {outcome}")
 
@@ -121,6 +135,9 @@ class Kubelets:
         """
         for interface in pod.interfaces:
             self.book.stopped(pod.pod, interface, sandbox)
+        if pod.is_forgotten and not added_in:
+            self.world.note(f"{sandbox} is forgotten")
+            return
         for interface in pod.interfaces:
             while not await self._delete(pod, sandbox, interface):
                 node = self.nodes[pod.node]

@@ -45,6 +45,8 @@ class Machine:
     process: Process | None = None
     starts: int = 0
     lag_s: float = 0.0
+    ahead_max_s: float = float("inf")
+    """How far its clock may be ahead."""
 
     @property
     def running(self) -> Process | None:
@@ -83,6 +85,7 @@ class Machine:
 class EngineMachine(Machine):
     """An engine. Nothing of it outlives its process."""
 
+    ahead_max_s: float = 30.0
     engine: Engine | None = None
     is_alone: bool = False
     task: asyncio.Task[None] | None = None

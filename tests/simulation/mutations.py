@@ -37,33 +37,40 @@ from ipledger.projections.ranges import Intervals, parse_ranges
 from ipledger.projections.state import Moment, State, evolve
 from simulation.stream import JetStream
 
-_Patch: TypeAlias = contextlib.AbstractContextManager[object]
-Mistake: TypeAlias = Callable[[], _Patch]
+Patch: TypeAlias = contextlib.AbstractContextManager[object]
+"""What has a mistake in force while it is entered."""
+Mistake: TypeAlias = Callable[[], Patch]
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """A mistake by name. `faults` are those that it is looked for with; none are all kinds."""
+    """A mistake by name. `faults` are those that it is looked for with; none are all kinds.
+
+    It is looked for from the seed `first` on: near one that once found it, where few do.
+    """
 
     name: str
     breaks: str
     make: Mistake
     faults: tuple[str, ...] = ()
+    first: int = 0
 
 
 ALL: list[Mutation] = []
 
 
-def _mutation(breaks: str, *faults: str) -> Callable[[Mistake], Mistake]:
+def mutation(breaks: str, *faults: str, first: int = 0) -> Callable[[Mistake], Mistake]:
+    """Put a mistake on the list."""
+
     def note(make: Mistake) -> Mistake:
-        ALL.append(Mutation(make.__name__.replace("_", "-"), breaks, make, faults))
+        ALL.append(Mutation(make.__name__.replace("_", "-"), breaks, make, faults, first))
         return make
 
     return note
 
 
-@_mutation("invariant 1")
-def an_address_is_given_twice() -> _Patch:
+@mutation("invariant 1")
+def an_address_is_given_twice() -> Patch:
     """The pool forgets now and then who holds what, and nothing asserts that it does not."""
 
     def choose(self: pool.Pool, identity: Identity) -> int | None:
@@ -78,14 +85,14 @@ def an_address_is_given_twice() -> _Patch:
     return mock.patch.multiple(pool.Pool, choose=choose, take=take, give_back=give_back)
 
 
-@_mutation("invariant 1")
-def a_reserved_address_is_given() -> _Patch:
+@mutation("invariant 1")
+def a_reserved_address_is_given() -> Patch:
     """Pools do not know of reservations."""
     return mock.patch.object(pool, "common", return_value=())
 
 
-@_mutation("invariant 2")
-def an_excluded_address_is_given() -> _Patch:
+@mutation("invariant 2")
+def an_excluded_address_is_given() -> Patch:
     """A pool has the addresses that it excludes."""
 
     def usable(spec: Any) -> Intervals:
@@ -94,14 +101,14 @@ def an_excluded_address_is_given() -> _Patch:
     return mock.patch.object(pool, "usable", usable)
 
 
-@_mutation("invariant 3")
-def a_pool_change_drops_a_held_address() -> _Patch:
+@mutation("invariant 3")
+def a_pool_change_drops_a_held_address() -> Patch:
     """A change of a pool is not held against what it holds."""
     return mock.patch.object(pools, "_removes_held", return_value=None)
 
 
-@_mutation("invariant 4")
-def an_answer_comes_before_the_append() -> _Patch:
+@mutation("invariant 4")
+def an_answer_comes_before_the_append() -> Patch:
     """Whoever asks is answered while the commit is on its way."""
 
     async def serve(self: Any, batch: Any) -> None:
@@ -113,8 +120,8 @@ def an_answer_comes_before_the_append() -> _Patch:
     return mock.patch.object(commit_loop.CommitLoop, "_serve", serve)
 
 
-@_mutation("invariant 4")
-def a_lost_answer_is_taken_for_success() -> _Patch:
+@mutation("invariant 4")
+def a_lost_answer_is_taken_for_success() -> Patch:
     """An append that was not answered is thought to have landed."""
     append = jetstream.JetStreamLog.append
 
@@ -130,8 +137,8 @@ def a_lost_answer_is_taken_for_success() -> _Patch:
     return mock.patch.object(jetstream.JetStreamLog, "append", hasty)
 
 
-@_mutation("invariant 4")
-def a_conflict_is_taken_for_success() -> _Patch:
+@mutation("invariant 4")
+def a_conflict_is_taken_for_success() -> Patch:
     """An engine that is refused goes on as if it were not."""
     append = jetstream.JetStreamLog.append
 
@@ -144,8 +151,8 @@ def a_conflict_is_taken_for_success() -> _Patch:
     return mock.patch.object(jetstream.JetStreamLog, "append", stubborn)
 
 
-@_mutation("invariant 5")
-def the_leader_evolves_by_its_own_clock() -> _Patch:
+@mutation("invariant 5")
+def the_leader_evolves_by_its_own_clock() -> Patch:
     """The time in the leader's state is not the commit's."""
 
     def by_clock(state: State, event: AnyEvent, at: Moment) -> None:
@@ -154,14 +161,14 @@ def the_leader_evolves_by_its_own_clock() -> _Patch:
     return mock.patch.object(commit_loop, "evolve", by_clock)
 
 
-@_mutation("invariant 5")
-def a_speculative_state_is_kept() -> _Patch:
+@mutation("invariant 5")
+def a_speculative_state_is_kept() -> Patch:
     """An engine whose append was refused goes on from what it had decided."""
     return mock.patch.object(replica.Replica, "is_speculative", False)
 
 
-@_mutation("invariant 6")
-def times_go_back() -> _Patch:
+@mutation("invariant 6")
+def times_go_back() -> Patch:
     """A commit has the time of its engine's clock, whatever the one before has."""
 
     def now(self: Any) -> int:
@@ -170,8 +177,8 @@ def times_go_back() -> _Patch:
     return mock.patch.object(commit_loop.CommitLoop, "_now", now)
 
 
-@_mutation("invariant 6")
-def the_hash_chain_is_not_checked() -> _Patch:
+@mutation("invariant 6")
+def the_hash_chain_is_not_checked() -> Patch:
     """A replica takes in whatever has the right sequence."""
 
     def check(self: fold.Fold, entry: Entry) -> tuple[commit.Commit, int]:
@@ -181,8 +188,8 @@ def the_hash_chain_is_not_checked() -> _Patch:
     return mock.patch.object(fold.Fold, "_check", check)
 
 
-@_mutation("invariant 6")
-def a_commit_names_the_hash_before_the_last() -> _Patch:
+@mutation("invariant 6")
+def a_commit_names_the_hash_before_the_last() -> Patch:
     """The leader does not move its head's hash on."""
 
     async def commit_batch(self: Any, batch: Any) -> None:
@@ -193,8 +200,8 @@ def a_commit_names_the_hash_before_the_last() -> _Patch:
     return mock.patch.object(commit_loop.CommitLoop, "_commit", commit_batch)
 
 
-@_mutation("invariant 7", "kill-engines", "lag")
-def a_stale_release_frees_a_live_address() -> _Patch:
+@mutation("invariant 7", "kill-engines", "lag")
+def a_stale_release_frees_a_live_address() -> Patch:
     """A collector's release is not held against the sandbox that it names."""
     free = decide._TIMELESS[ReleaseAllocation]  # pyright: ignore[reportPrivateUsage]
 
@@ -204,8 +211,8 @@ def a_stale_release_frees_a_live_address() -> _Patch:
     return mock.patch.dict(decide._TIMELESS, {ReleaseAllocation: careless})  # pyright: ignore[reportPrivateUsage]
 
 
-@_mutation("invariant 7")
-def a_release_is_recorded_twice() -> _Patch:
+@mutation("invariant 7")
+def a_release_is_recorded_twice() -> Patch:
     """A DEL frees once more what it has freed."""
 
     def twice(state: State, command: Release, now: int) -> tuple[AnyEvent, ...]:
@@ -215,8 +222,8 @@ def a_release_is_recorded_twice() -> _Patch:
     return mock.patch.object(decide, "release", twice)
 
 
-@_mutation("invariant 7")
-def a_late_del_frees_the_next_sandbox() -> _Patch:
+@mutation("invariant 7")
+def a_late_del_frees_the_next_sandbox() -> Patch:
     """A DEL frees what the pod of its sandbox has now, whichever sandbox that is in."""
     pods: dict[str, str] = {}
     place = allocate.allocate
@@ -234,8 +241,8 @@ def a_late_del_frees_the_next_sandbox() -> _Patch:
     return mock.patch.multiple(decide, allocate=learning, release=by_pod)
 
 
-@_mutation("invariant 8")
-def a_new_sandbox_is_a_new_allocation() -> _Patch:
+@mutation("invariant 8")
+def a_new_sandbox_is_a_new_allocation() -> Patch:
     """A pod's next sandbox does not get what the pod has."""
     again = allocate._again  # pyright: ignore[reportPrivateUsage]
 
@@ -260,8 +267,8 @@ def a_new_sandbox_is_a_new_allocation() -> _Patch:
     )
 
 
-@_mutation("invariant 9")
-def deciding_depends_on_how_often_it_is_done() -> _Patch:
+@mutation("invariant 9")
+def deciding_depends_on_how_often_it_is_done() -> Patch:
     """The choice of an address is drawn, not decided."""
     choose, drawn = pool.Pool.choose, count()
 
@@ -272,8 +279,8 @@ def deciding_depends_on_how_often_it_is_done() -> _Patch:
     return mock.patch.object(pool.Pool, "choose", draw)
 
 
-@_mutation("fencing (idea 4)")
-def an_append_is_not_fenced() -> _Patch:
+@mutation("fencing (idea 4)")
+def an_append_is_not_fenced() -> Patch:
     """A commit does not say which one it follows."""
     publish = JetStream.publish
 
@@ -284,8 +291,8 @@ def an_append_is_not_fenced() -> _Patch:
     return mock.patch.object(JetStream, "publish", unfenced)
 
 
-@_mutation("ADR 20", "cut", "step-clock")
-def an_answer_that_wrote_nothing_is_not_confirmed() -> _Patch:
+@mutation("ADR 20", "cut", "step-clock")
+def an_answer_that_wrote_nothing_is_not_confirmed() -> Patch:
     """An engine that slept through its own end tells of a state that is over."""
 
     async def confirm(self: commit_loop.CommitLoop) -> None:
@@ -294,20 +301,20 @@ def an_answer_that_wrote_nothing_is_not_confirmed() -> _Patch:
     return mock.patch.object(commit_loop.CommitLoop, "_confirm", confirm)
 
 
-@_mutation("ADR 1", "kill-as-it-asks")
-def the_fence_is_dropped() -> _Patch:
+@mutation("ADR 1", "kill-as-it-asks")
+def the_fence_is_dropped() -> Patch:
     """An ADD that comes behind its DEL is served."""
     return mock.patch.object(fence.EndedAttachments, "ended_at", return_value=None)
 
 
-@_mutation("DESIGN section 7", "kill-engines")
-def a_del_leaves_its_add_going_on() -> _Patch:
+@mutation("DESIGN section 7", "kill-engines", first=340)
+def a_del_leaves_its_add_going_on() -> Patch:
     """The agent does not remember the DELs it was given."""
     return mock.patch.object(handler.CniHandler, "_end", return_value=True)
 
 
-@_mutation("DESIGN section 7")
-def a_del_is_kept_nowhere() -> _Patch:
+@mutation("DESIGN section 7")
+def a_del_is_kept_nowhere() -> Patch:
     """The agent says that it has a release in its outbox, and has not."""
 
     async def keep(self: handler.CniHandler, release: Release) -> None:
@@ -316,8 +323,8 @@ def a_del_is_kept_nowhere() -> _Patch:
     return mock.patch.object(handler.CniHandler, "_keep", keep)
 
 
-@_mutation("DESIGN section 7", "kill-engines", "kill")
-def a_release_leaves_the_outbox_before_it_is_answered() -> _Patch:
+@mutation("DESIGN section 7", "kill-engines", "kill")
+def a_release_leaves_the_outbox_before_it_is_answered() -> Patch:
     """What is being sent is struck off already."""
 
     async def send(self: outbox.Outbox, client: EngineClient) -> None:
@@ -332,8 +339,8 @@ def a_release_leaves_the_outbox_before_it_is_answered() -> _Patch:
     return mock.patch.object(outbox.Outbox, "send", send)
 
 
-@_mutation("DESIGN section 7")
-def a_release_that_nobody_answers_is_dropped() -> _Patch:
+@mutation("DESIGN section 7")
+def a_release_that_nobody_answers_is_dropped() -> Patch:
     """The outbox tries once."""
     send_one = outbox.Outbox._send_one  # pyright: ignore[reportPrivateUsage]
 
@@ -345,8 +352,8 @@ def a_release_that_nobody_answers_is_dropped() -> _Patch:
     return mock.patch.object(outbox.Outbox, "_send_one", once)
 
 
-@_mutation("the client's promise")
-def no_answer_is_taken_for_a_release() -> _Patch:
+@mutation("the client's promise")
+def no_answer_is_taken_for_a_release() -> Patch:
     """A client whom nobody answers thinks that it was done."""
     request = EngineClient.release
 
@@ -361,8 +368,8 @@ def no_answer_is_taken_for_a_release() -> _Patch:
     return mock.patch.object(EngineClient, "release", hopeful)
 
 
-@_mutation("DESIGN section 2, idea 6")
-def a_client_forgets_what_it_was_told() -> _Patch:
+@mutation("DESIGN section 2, idea 6")
+def a_client_forgets_what_it_was_told() -> Patch:
     """Its next question may be answered from before its last answer."""
 
     def forget(self: EngineClient, answer: object) -> None:
@@ -371,8 +378,8 @@ def a_client_forgets_what_it_was_told() -> _Patch:
     return mock.patch.object(EngineClient, "_remember", forget)
 
 
-@_mutation("DESIGN section 2, idea 6")
-def a_standby_answers_from_before_the_position_asked_for() -> _Patch:
+@mutation("DESIGN section 2, idea 6")
+def a_standby_answers_from_before_the_position_asked_for() -> Patch:
     """A read is answered at once, whatever the asker knows."""
     look = engine.Engine.look
 
@@ -382,8 +389,8 @@ def a_standby_answers_from_before_the_position_asked_for() -> _Patch:
     return mock.patch.object(engine.Engine, "look", at_once)
 
 
-@_mutation("progress")
-def nobody_misses_the_leader() -> _Patch:
+@mutation("progress")
+def nobody_misses_the_leader() -> Patch:
     """A standby waits for ever."""
     silence = heartbeats.Heartbeats.silence
 
@@ -395,8 +402,8 @@ def nobody_misses_the_leader() -> _Patch:
     return mock.patch.object(heartbeats.Heartbeats, "silence", deaf)
 
 
-@_mutation("progress")
-def a_leader_never_gives_way() -> _Patch:
+@mutation("progress")
+def a_leader_never_gives_way() -> Patch:
     """A leader that is overtaken and idle does not notice."""
 
     async def overtaken(self: heartbeats.Heartbeats, epoch: int) -> None:
@@ -405,8 +412,8 @@ def a_leader_never_gives_way() -> _Patch:
     return mock.patch.object(heartbeats.Heartbeats, "overtaken", overtaken)
 
 
-@_mutation("progress")
-def a_lost_entry_is_a_broken_log() -> _Patch:
+@mutation("progress")
+def a_lost_entry_is_a_broken_log() -> Patch:
     """What was lost on its way to a follower is taken for missing."""
 
     async def missing(self: StreamReader, sequence: int) -> None:
@@ -415,8 +422,8 @@ def a_lost_entry_is_a_broken_log() -> _Patch:
     return mock.patch.object(StreamReader, "_check_missing", missing)
 
 
-@_mutation("progress", "break-as-it-lands")
-def the_last_lost_entry_is_not_missed() -> _Patch:
+@mutation("progress", "break-as-it-lands")
+def the_last_lost_entry_is_not_missed() -> Patch:
     """A follower that hears nothing only looks whether its consumer is alive."""
 
     async def look(self: Any, subscription: Any, after: int, *, patient: bool) -> None:
@@ -429,7 +436,7 @@ def the_last_lost_entry_is_not_missed() -> _Patch:
 
 
 @contextlib.contextmanager
-def _all(*patches: _Patch) -> Generator[None]:
+def _all(*patches: Patch) -> Generator[None]:
     with contextlib.ExitStack() as stack:
         for patch in patches:
             stack.enter_context(patch)

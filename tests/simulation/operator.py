@@ -20,6 +20,7 @@ from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.facts import Application, PoolSpec, ReservationSpec
 from ipledger.projections.rows import AllocationRow
 from simulation.book import Book
+from simulation.cluster import Cluster
 from simulation.machines import Machine
 from simulation.process import Process
 from simulation.witness import Witness, WitnessedClient
@@ -39,6 +40,8 @@ class Operator(Machine):
     is_collector: bool = False
     pace_s: float = _PAUSE_S
     client: WitnessedClient = field(init=False)
+    cluster: Cluster | None = None
+    """Where there is one, it has the StatefulSet, and the operator is its controller."""
     is_ready: asyncio.Event = field(default_factory=asyncio.Event)
     is_calm: bool = False
 
@@ -52,7 +55,7 @@ class Operator(Machine):
         for spec in self.pools:
             await self._apply(ApplyPool(pool=spec))
         if self.cart:
-            await self._apply(ApplyApplication(application=_cart(self.cart)))
+            await self._scale(self.cart)
         self.is_ready.set()
         while not self.is_calm:
             await asyncio.sleep(random.random() * self.pace_s)
@@ -68,12 +71,28 @@ class Operator(Machine):
             case "reserve":
                 await self._apply(ApplyReservation(reservation=_reserved(random, self.pools)))
             case "scale" if self.cart:
-                size = random.choice((0, *[self.cart] * 3))
-                await self._apply(ApplyApplication(application=_cart(size)))
+                if self.cluster is not None and random.random() < 0.3:
+                    self.cluster.drop_set()
+                else:
+                    await self._scale(random.choice((0, *[self.cart] * 3)))
             case "collect":
                 await self._collect(random)
             case _:
                 pass
+
+    async def _scale(self, size: int) -> None:
+        """The StatefulSet has that many places from here on."""
+        if self.cluster is None:
+            await self._apply(ApplyApplication(application=_cart(size)))
+        else:
+            self.cluster.scale(size)
+            await self.tell_set()
+
+    async def tell_set(self) -> None:
+        """What the cluster says of the StatefulSet, if it is there: a controller tells it."""
+        application = self.cluster.application() if self.cluster is not None else None
+        if application is not None:
+            await self._apply(ApplyApplication(application=application))
 
     async def _apply(self, command: AnyApply) -> None:
         """Until it is done or refused; not for ever."""

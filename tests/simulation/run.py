@@ -8,7 +8,7 @@ import gc
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple, TypeVar, cast
 from unittest import mock
@@ -20,14 +20,17 @@ from ipledger.events.facts import Owner, Pod
 from ipledger.events.position import Position
 from ipledger.projections.state import State
 from simulation.book import Book, SimulatedPod
-from simulation.faults import Faults
+from simulation.cluster import Cluster
+from simulation.cluster_faults import CLUSTER_KINDS
+from simulation.collecting import CollectorMachine
+from simulation.faults import KINDS, Faults
 from simulation.kubelet import Kubelets
 from simulation.loop import SimulatedLoop
-from simulation.machines import Disk, EngineMachine, NodeMachine
+from simulation.machines import Disk, EngineMachine, Machine, NodeMachine
 from simulation.net import Net
 from simulation.operator import Operator
 from simulation.oracles import Audit, Decisions, check_that_tampering_is_found
-from simulation.plan import Plan, plan
+from simulation.plan import ClusterPlan, Plan, plan
 from simulation.stream import Stream, describe
 from simulation.witness import Witness
 from simulation.world import World, WrongError
@@ -36,7 +39,12 @@ _BEGIN_WITHIN_S = 30.0
 _ANSWERED_WITHIN_S = 90.0
 """How long after the last fault the last call may be answered: more than an ADD is tried for."""
 _SETTLED_WITHIN_S = 30.0
+_COLLECTED_WITHIN_S = 900.0
+"""How long after the last fault the last leak may be there: a watch that broke and did not notice,
+and several looks of the collector."""
+_COLLECTED_LOOK_S = 0.5
 _LOOK_S = 0.05
+ALL_KINDS = {**KINDS, **CLUSTER_KINDS}
 
 T = TypeVar("T")
 Tell = Callable[[str], None]
@@ -70,6 +78,7 @@ class Realm:
     kubelets: Kubelets = field(init=False)
     faults: Faults = field(init=False)
     calm: asyncio.Event = field(default_factory=asyncio.Event)
+    cluster: Cluster | None = None
     pods: list[asyncio.Task[None]] = field(default_factory=list["asyncio.Task[None]"])
     uids: int = 0
 
@@ -107,7 +116,36 @@ class Realm:
         )
         by_name = {node.name: node for node in self.nodes}
         self.kubelets = Kubelets(world, by_name, self.book, self.calm, plan.is_forgetful)
-        self.faults = Faults(world, self.stream, self.engines, self.nodes, [self.operator])
+        others: list[Machine] = [self.operator]
+        if plan.cluster is not None:
+            self.cluster = self._make_cluster(plan.cluster)
+            self.operator.cluster = self.cluster
+            others.append(self._make_collector(self.cluster, plan.cluster))
+        self.faults = Faults(world, self.stream, self.engines, self.nodes, others, self.cluster)
+
+    def _make_cluster(self, of: ClusterPlan) -> Cluster:
+        plan = self.plan
+        return Cluster(
+            self.world,
+            self.book,
+            self.kubelets,
+            plan.named4,
+            plan.named6,
+            plan.interfaces,
+            plan.lifetime_s,
+            of.read_lag_s,
+            self.calm,
+        )
+
+    def _make_collector(self, cluster: Cluster, of: ClusterPlan) -> CollectorMachine:
+        return CollectorMachine(
+            self.world,
+            self.stream,
+            "collector",
+            witness=self.witness,
+            server=cluster.server,
+            settings=of.settings,
+        )
 
     def _landed(self, sequence: int, payload: bytes) -> None:
         self.world.counts["commits"] += 1
@@ -118,7 +156,7 @@ class Realm:
 
     async def run(self) -> None:
         """From the first engine to the last examination."""
-        for machine in (*self.engines, *self.nodes, self.operator):
+        for machine in self.faults.machines:
             machine.start()
         await self._within(_BEGIN_WITHIN_S, self.operator.is_ready.wait(), "no pool was created")
         self._populate()
@@ -129,12 +167,21 @@ class Realm:
         await self.faults.heal()
         await self._within(_ANSWERED_WITHIN_S, self._until(self._is_quiet), self._not_quiet)
         await self._within(_SETTLED_WITHIN_S, self._until(self._is_settled), self._not_settled)
+        if self.cluster is not None:
+            await self._collect(self.cluster)
         await self._examine()
+
+    async def _collect(self, cluster: Cluster) -> None:
+        """Nothing goes wrong any more, and time passes: nothing leaked is left."""
+        await self.operator.tell_set()
+        gone = self._until(lambda: not cluster.leaks(), _COLLECTED_LOOK_S)
+        await self._within(_COLLECTED_WITHIN_S, gone, lambda: f"leaks: {cluster.leaks()}")
 
     async def _trouble(self, seconds: float) -> None:
         until = self.world.loop.time() + seconds
         if self.plan.faults:
-            await self.faults.rage(list(self.plan.faults), until, self.plan.fault_pause_s)
+            kinds = {kind: ALL_KINDS[kind] for kind in self.plan.faults}
+            await self.faults.rage(kinds, until, self.plan.fault_pause_s)
         else:
             await asyncio.sleep(seconds)
 
@@ -148,6 +195,9 @@ class Realm:
 
     async def _deploy(self, name: str, owner: Owner | None, random: Random) -> None:
         """One pod after another of that name, wherever there is room."""
+        if self.cluster is not None:
+            await self.cluster.keep(name, owner)
+            return
         while not self.calm.is_set():
             self.uids += 1
             pod = SimulatedPod(
@@ -164,9 +214,9 @@ class Realm:
 
     # What is waited for once nothing goes wrong any more.
 
-    async def _until(self, is_so: Callable[[], bool]) -> None:
+    async def _until(self, is_so: Callable[[], bool], look_s: float = _LOOK_S) -> None:
         while not is_so():  # noqa: ASYNC110  # looking costs no time here
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(look_s)
 
     async def _within(self, seconds: float, work: Awaitable[T], what: str | Callable[[], str]) -> T:
         try:
@@ -180,6 +230,8 @@ class Realm:
         """Every call is answered, every pod stays or is gone, no outbox keeps anything."""
         tasks = (*self.pods, *self.kubelets.background)
         are_done = all(task.done() or self._stays(task) for task in tasks)
+        if self.cluster is not None and not self.cluster.is_quiet():
+            return False
         return are_done and not self.kubelets.waiting and all(n.disk.is_empty for n in self.nodes)
 
     def _stays(self, task: asyncio.Task[None]) -> bool:
@@ -251,9 +303,7 @@ def run(seed: int, tell: Tell | None = None, faults: tuple[str, ...] = ()) -> Re
 
     It depends on nothing else.
     """
-    drawn = plan(Random(f"{seed} plan"))
-    if faults:
-        drawn = replace(drawn, faults=faults)
+    drawn = plan(Random(f"{seed} plan"), faults)
     order = Random(f"{seed} order") if drawn.is_permuted else None
     with _undisturbed():
         loop = SimulatedLoop(order)

@@ -6,6 +6,9 @@ How it goes on after trouble:
   was heard of. Nothing is missed.
 - Nothing is heard for a while: the same, since a connection may be dead and not know it. Bookmarks
   come every minute, but not of a kind that did not change since the watch began.
+- After either, the server is asked which version it is at. One that was put back to an old state
+  counts from there again, and tells nothing until it comes to the version that was heard of:
+  then everything is listed again (ADR 81).
 - That version is too old (410, as an answer or as an event), or the server cannot go on for
   another reason: everything is listed again, and the mirror computes what vanished meanwhile.
 - A list's token is too old (410): the list begins again, in one piece.
@@ -97,6 +100,7 @@ class Watch(Generic[O]):
         self._silence_s = silence_s
         self._version = ""  # of the last thing heard
         self._must_list = True
+        self._must_ask = False  # whether the server is at our version at all
         self._in_one_piece = False  # the next list
 
     async def changes(self) -> AsyncGenerator[Change[O] | Synced]:
@@ -111,6 +115,7 @@ class Watch(Generic[O]):
                     async for change in steps:
                         yield change
             except (ApiError, ApiUnreachableError, _ListAgainError) as error:
+                self._must_ask = True
                 await self._pause(error)
 
     @property
@@ -153,7 +158,7 @@ class Watch(Generic[O]):
             len(vanished),
         )
         self._version = page.resource_version
-        self._must_list = self._in_one_piece = False
+        self._must_list = self._must_ask = self._in_one_piece = False
         self.counts.lists += 1
         self.counts.is_synced = True
         self._heard()
@@ -179,6 +184,8 @@ class Watch(Generic[O]):
 
     async def _follow(self) -> AsyncGenerator[Change[O]]:
         """The changes from the last version on, until the server ends the watch."""
+        if self._must_ask:
+            await self._ask_version()
         low, high = _WATCH_S
         seconds = round(low + (high - low) * self._random())
         query = {
@@ -203,10 +210,22 @@ class Watch(Generic[O]):
                     self._pauses.reset()
         except ApiSilentError:
             _log.debug("%s: nothing was heard for %.0f s", self._name, self._silence_s)
+            self._must_ask = True
             return
         if not heard and loop.time() - began < seconds - 1:
             raise ApiUnreachableError("the watch ended before its time, and nothing was heard")
         self._pauses.reset()
+
+    async def _ask_version(self) -> None:
+        """Find out whether the server was put back behind the version that was heard of.
+
+        Whatever is selected makes no difference to the version, and one object is read soonest.
+        """
+        at = (await self._page({"limit": "1"})).resource_version
+        if at.isdecimal() and self._version.isdecimal() and int(at) < int(self._version):
+            self._must_list = True
+            raise _ListAgainError(f"the server is at version {at} only")
+        self._must_ask = False
 
     @contextlib.asynccontextmanager
     async def _opened(self, query: dict[str, str]) -> AsyncGenerator[AsyncIterator[bytes]]:
