@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 # Debian package -> a file it brings; only what is missing is installed.
 DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
-               kubernetes-client:/usr/bin/kubectl
+               kubernetes-client:/usr/bin/kubectl prometheus:/usr/bin/promtool
 
 .PHONY: help demo test simulate fuzz fuzz-shim e2e check bench format clean debian
 

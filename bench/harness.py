@@ -8,6 +8,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,7 @@ from ipledger.cni.install import install_shim
 from ipledger.events.embedded import find_server
 
 RESULTS = Path(__file__).with_name("results")
+OPEN_UP = Path(__file__).with_name("open_up.py")
 DRIVER = Path(__file__).with_name("driver.c")
 
 
@@ -31,7 +33,7 @@ DRIVER = Path(__file__).with_name("driver.c")
 def node_up() -> Generator[Node]:
     """`ipledger up` over an empty directory; at the end its log must verify."""
     root = Path(tempfile.mkdtemp(prefix="ipledger-bench-"))
-    node = Node(root, install_shim(root / "bin"))
+    node = Node(root, install_shim(root / "bin"), run=(sys.executable, str(OPEN_UP)))
     node.start()
     try:
         yield node

@@ -72,6 +72,21 @@ COMMANDS = (
         ("ipledger webhook --nats nats://10.0.0.5:4222 --cert tls.crt --key tls.key",),
     ),
     Entry(
+        "nats-config",
+        "ipledger.cli.nats_config:nats_config",
+        RUN,
+        "Write the configuration of NATS servers, with a key for each user.",
+        (
+            "ipledger nats-config ./nats --node worker-1 --node worker-2",
+            "ipledger nats-config ./nats --node worker-3",
+            "ipledger nats-config ./nats --server a=10.0.0.5 --server b=10.0.0.6 "
+            "--server c=10.0.0.7",
+            "ipledger nats-config ./nats --tls-cert a.crt --tls-key a.key --tls-ca ca.crt --mutual",
+            "ipledger nats-config ./nats --rotate node-worker-1",
+            "ipledger nats-config ./nats --retire node-worker-1",
+        ),
+    ),
+    Entry(
         "demo",
         "ipledger.cli.demo:demo",
         RUN,

@@ -104,15 +104,14 @@ async def _rehearsed(connection: Connection, made: Plan) -> tuple[list[Step], li
     """The plan played through behind all that the log has."""
     from ipledger.engine.object_store import JetStreamSnapshots
     from ipledger.engine.snapshots import Snapshots, load
-    from ipledger.events.jetstream import JetStreamLog
+    from ipledger.events.direct_log import DirectLog
     from ipledger.events.log import BrokenLogError, LogUnavailableError
     from ipledger.kube.rehearsal import rehearse
 
     async with nats_client(connection) as nc:
         realm = connection.realm
         try:
-            log = await JetStreamLog.open(nc, realm)
-            fold = await load(log, Snapshots(JetStreamSnapshots(nc, realm), realm))
+            fold = await load(DirectLog(nc, realm), Snapshots(JetStreamSnapshots(nc, realm), realm))
         except (BrokenLogError, LogUnavailableError) as error:
             raise CliError(f"{error} (NATS at {connection.shown})") from error
     return rehearse(fold, made)

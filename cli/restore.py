@@ -48,7 +48,7 @@ async def restore(
 
     async with (
         open_ledger(ledger, connection) as copy,
-        served(connection, data) as reached,
+        served(connection, data, "restore") as reached,
         nats_client(reached) as nc,
     ):
         try:

@@ -26,7 +26,7 @@ from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
 from ipledger.engine.metrics.watch_metrics import WatchMetrics
-from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.log import LogUnavailableError
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end, first_to_end
@@ -78,12 +78,14 @@ async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
                 await stop.wait()
 
 
-async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> JetStreamLog | None:
+async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> DirectLog | None:
     """The realm's log once it is there and whole; None if `stop` came first."""
     while not stop.is_set():
         if nc.is_connected:
             try:
-                return await JetStreamLog.open(nc, realm)
+                log = DirectLog(nc, realm)
+                await log.last()
+                return log
             except LogUnavailableError as error:
                 _log.warning("trying again: %s", error)
         await either(asyncio.sleep(_AGAIN_S), stop)
@@ -94,7 +96,7 @@ async def _reach_log(nc: NatsClient, realm: str, stop: asyncio.Event) -> JetStre
 async def running_controller(
     options: ControllerOptions,
     nc: NatsClient,
-    log: JetStreamLog,
+    log: DirectLog,
     stop: asyncio.Event,
     exposition: Exposition,
 ) -> AsyncGenerator[Controller]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
-from nats.aio.client import Client as NatsClient
-
 from ipledger.cli.cluster import Cluster
 from ipledger.cli.connection import Server
+from ipledger.cli.credentials import forget_own, remember_own
 from ipledger.cli.output import note
+from ipledger.cli.own_access import OwnAccess
 from ipledger.cli.role_agent import AgentOptions, running_agent
 from ipledger.cli.role_controller import ControllerOptions, running_controller
 from ipledger.cli.role_engine import (
@@ -28,12 +29,15 @@ from ipledger.cli.role_engine import (
 from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.engine import Engine
 from ipledger.engine.metrics.exposition import Exposition
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.embedded import EmbeddedServer
-from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.logs import DEFAULT_LOGS, LogSettings
+from ipledger.events.nats_roles import Role
 from ipledger.events.tasks import end
 from ipledger.gc.settings import Settings
 from ipledger.projections.exhaustion import Usage
+
+_log = logging.getLogger(__name__)
 
 _COMMAND_TIMEOUT_S = 10.0
 
@@ -68,11 +72,14 @@ def run_up(options: UpOptions) -> None:
 
 
 async def _up(options: UpOptions, stop: asyncio.Event) -> None:
-    async with _running_server(options) as url:
+    own = OwnAccess(options.data, options.realm)
+    async with _running_server(options, own) as url:
         server = Server(nats=url, realm=options.realm)
+        engine_as = replace(server, nkey=own.seed_file(Role.ENGINE))
+        agent_as = replace(server, nkey=own.seed_file(Role.NODE, options.node))
         async with (
-            connected(server, "engine", stop) as engine_nc,
-            connected(server, "agent", stop) as agent_nc,
+            connected(engine_as, "engine", stop) as engine_nc,
+            connected(agent_as, "agent", stop) as agent_nc,
             second_copy(options.own, options.realm) as copy,
         ):
             log = await reach_log(engine_nc, copy.ledger, 1, stop)
@@ -94,9 +101,11 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
             expose(engine, engine_nc, metrics)
             async with running(engine, stop):
                 if await either(engine.ready.wait(), stop):
+                    controller_as = replace(server, nkey=own.seed_file(Role.CONTROLLER))
                     async with (
                         running_agent(_agent_options(options, server), agent_nc, metrics) as agent,
-                        _controller(options, server, agent_nc, stop, metrics),
+                        _controller(options, controller_as, stop, metrics),
+                        _key_is_found(url, own.seed_file(Role.ADMIN)),
                     ):
                         note(
                             f"ready socket={options.socket.absolute()} nats={url} "
@@ -119,25 +128,24 @@ def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
 
 @contextlib.asynccontextmanager
 async def _controller(
-    options: UpOptions,
-    server: Server,
-    nc: NatsClient,
-    stop: asyncio.Event,
-    metrics: Exposition,
+    options: UpOptions, server: Server, stop: asyncio.Event, metrics: Exposition
 ) -> AsyncGenerator[None]:
     """The controller, where there is a cluster. Pods get addresses before it has listed all."""
     if not options.cluster.is_there:
         yield
         return
     told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S, options.collecting)
-    log = JetStreamLog.of(nc, options.realm)
-    async with running_controller(told, nc, log, stop, metrics):
+    async with (
+        connected(server, "controller", stop) as nc,
+        running_controller(told, nc, DirectLog(nc, options.realm), stop, metrics),
+    ):
         yield
 
 
 @contextlib.asynccontextmanager
-async def _running_server(options: UpOptions) -> AsyncGenerator[str]:
-    server = EmbeddedServer(options.data, options.nats_port)
+async def _running_server(options: UpOptions, own: OwnAccess) -> AsyncGenerator[str]:
+    options.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    server = EmbeddedServer(options.data, options.nats_port, own.accounts(options.node))
     await server.start()
     supervising = asyncio.create_task(server.supervise())
     try:
@@ -145,3 +153,17 @@ async def _running_server(options: UpOptions) -> AsyncGenerator[str]:
     finally:
         await end(supervising)
         await server.stop()
+
+
+@contextlib.asynccontextmanager
+async def _key_is_found(url: str, key: Path) -> AsyncGenerator[None]:
+    """Commands of the same user find the operator's key by the server's address meanwhile."""
+    try:
+        remember_own(url, key)
+    except OSError as error:
+        _log.warning("commands need --nkey %s here: %s", key, error)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            forget_own(url)

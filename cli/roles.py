@@ -8,6 +8,7 @@ import logging
 import math
 import os
 import signal
+import ssl
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ import uvloop
 from nats.aio.client import Client as NatsClient
 
 from ipledger.cli.connection import Server
+from ipledger.cli.credentials import nats_options, whose
 from ipledger.cli.errors import CliError, DifferenceError
 from ipledger.cni.agent import AgentError
 from ipledger.cni.outbox import StoreError
+from ipledger.events.access import AccessError
 from ipledger.events.checkpoint import CheckpointError
 from ipledger.events.embedded import EmbeddedServerError
 from ipledger.events.jetstream import LogSettingsError
@@ -36,7 +39,9 @@ _log = logging.getLogger(__name__)
 _RECONNECT_S = 0.1
 _PING_S = 2.0  # a server that has answered no two of these is given up for another
 _SAME_ERROR_S = 10.0
+_CLOSE_S = 5.0
 _EXPECTED = (
+    AccessError,
     AgentError,
     CheckpointError,
     EmbeddedServerError,
@@ -102,31 +107,51 @@ async def _until_signal(role: Callable[[asyncio.Event], Awaitable[None]]) -> Non
 async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGenerator[NatsClient]:
     """A client of NATS that goes on connecting for as long as it takes, from now on.
 
-    It may not be connected yet. If it never can be (a credentials file that is none), `stop` is
-    set, and the error raised at the end.
+    It may not be connected yet. If it never can be (a credentials file that is none, a server whose
+    certificate is not to be trusted), `stop` is set, and the error raised at the end. So it is
+    where a server ends a connection for good.
     """
     nc = NatsClient()
+    options = nats_options(server)
+    log_error, untrusted = _error_log(role, server), list[ssl.SSLError]()
+
+    async def on_error(error: Exception) -> None:
+        await log_error(error)
+        if isinstance(error, ssl.SSLError) and not connecting.done():
+            untrusted.append(error)  # nats-py does not get over it
+            stop.set()
+
+    async def on_closed() -> None:
+        stop.set()
+
     connecting = asyncio.create_task(
         nc.connect(
             server.urls,
             name=f"ipledger {role}",
-            user_credentials=str(server.creds) if server.creds else None,
-            error_cb=_error_log(role),
+            error_cb=on_error,
+            closed_cb=on_closed,
             max_reconnect_attempts=-1,
             reconnect_time_wait=_RECONNECT_S,  # type: ignore[arg-type]  # seconds, any number
             ping_interval=_PING_S,  # type: ignore[arg-type]
+            **options,
         )
     )
     connecting.add_done_callback(lambda done: _stop_if_failed(done, stop))
     try:
         yield nc
+        if untrusted:
+            raise CliError(f"cannot connect to NATS at {server.shown}: {untrusted[0]}")
         if connecting.done():
             connecting.result()
+            if nc.is_closed:
+                why = f"NATS at {server.shown} ended the connection ({nc.last_error})"
+                raise CliError(f"{why}, made {whose(server)}")
     finally:
         await end(connecting)
         if connecting.cancelled() or connecting.exception() is None:  # else nothing was opened
-            with contextlib.suppress(nats.errors.Error, OSError):
-                await nc.close()
+            with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await nc.close()
 
 
 def _stop_if_failed(done: asyncio.Task[None], stop: asyncio.Event) -> None:
@@ -134,7 +159,7 @@ def _stop_if_failed(done: asyncio.Task[None], stop: asyncio.Event) -> None:
         stop.set()
 
 
-def _error_log(role: str) -> Callable[[Exception], Awaitable[None]]:
+def _error_log(role: str, server: Server) -> Callable[[Exception], Awaitable[None]]:
     """Logs what nats-py reports, and the same again not before a while has passed."""
     last = ("", -math.inf)
 
@@ -143,9 +168,14 @@ def _error_log(role: str) -> Callable[[Exception], Awaitable[None]]:
         text, now = repr(error), asyncio.get_running_loop().time()
         if text != last[0] or now - last[1] >= _SAME_ERROR_S:
             last = text, now
-            _log.warning("%s: NATS: %s", role, text)
+            who = f" ({whose(server)})" if _is_refusal(text) else ""
+            _log.warning("%s: NATS: %s%s", role, text, who)
 
     return log_error
+
+
+def _is_refusal(text: str) -> bool:
+    return "authorization" in text.lower() or "permissions violation" in text
 
 
 async def either(work: Coroutine[Any, Any, object], stop: asyncio.Event) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from ipledger.cli.connection import DEFAULT, Connection, any_log, open_ledger, open_log, served
+from ipledger.cli.connection import DEFAULT, Connection, open_ledger, open_log, served
 from ipledger.cli.errors import EXIT_DIFFERENCE, DifferenceError, UsageError
 from ipledger.cli.output import Output, note, print_facts, progress
 from ipledger.cli.past import open_file
@@ -87,14 +87,14 @@ async def _verify(
     from ipledger.replay import verify
 
     if ledger is None:
-        async with served(connection, data) as reached, open_log(reached) as stream:
+        async with served(connection, data, "auditor") as reached, open_log(reached) as stream:
             with progress("verifying", await stream.last()) as tell:
                 return await verify.verify(stream, tell, kept)
     async with open_ledger(ledger, connection) as copy:
         if offline:
             with progress("verifying", await copy.last()) as tell:
                 return await verify.verify(copy, tell, kept)
-        async with served(connection, data) as reached, any_log(reached) as stream:
+        async with served(connection, data, "auditor") as reached, open_log(reached) as stream:
             with progress("verifying", await copy.last()) as tell:
                 return await verify.compare(stream, copy, tell, kept)
 

@@ -23,8 +23,8 @@ from ipledger.cni.result import encode_result
 from ipledger.engine.answers import Allocated
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.commands import Allocate, Release, RetainAttachments, Steps
-from ipledger.engine.commands import Attachment as Attached
-from ipledger.engine.queries import AllocationsWhere
+from ipledger.engine.commands import Attachment as Listed
+from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.telling import facts_of
 from ipledger.events import tracing
@@ -244,7 +244,7 @@ class CniHandler:
         """A GC. It is not kept for later: its list would be too old by then."""
         retain = RetainAttachments(
             network=request.config.name,
-            attachments=tuple(Attached(a.container_id, a.interface) for a in request.valid),
+            attachments=tuple(Listed(a.container_id, a.interface) for a in request.valid),
             node=self.node,
             traceparent=request.traceparent,
             steps=clock.sent(),
@@ -286,16 +286,11 @@ class CniHandler:
         return Handled()
 
     async def _held(self, request: CniRequest) -> AllocationRow | None:
-        query = AllocationsWhere(
-            sandbox=request.sandbox, interface=request.interface, node=self.node
-        )
+        query = Attached(sandbox=request.sandbox, interface=request.interface, node=self.node)
         try:
-            async for page in self.client.allocations(query):
-                for row in page.allocations:
-                    return row
+            return next(iter((await self.client.show(query)).allocations), None)
         except EngineUnavailableError as error:
             raise _try_again(error) from error
-        return None
 
 
 def _try_again(error: EngineUnavailableError) -> CniError:

@@ -10,12 +10,17 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from ipledger.cni.outbox import Outbox, StoreError
+from ipledger.cni.request import COMMANDS
 from ipledger.engine.metrics import table
 
 REGISTRY = CollectorRegistry()
 
 REQUESTS = table.CNI_REQUESTS.counter(REGISTRY)
 DURATION = table.CNI_DURATION.histogram(REGISTRY)
+
+for _command in COMMANDS:  # from zero on, so that the first call is an increase
+    REQUESTS.labels(_command, 0)
+    DURATION.labels(_command)
 
 
 @dataclass(slots=True)

@@ -131,6 +131,11 @@ class EngineClient:
         subject = names.node_command(self.realm, node, "confirm")
         return await self._ask(subject, _encode(Confirm()), Applied, timeout_s)
 
+    async def show(self, query: queries.Attached, timeout_s: float | None = None) -> Page:
+        """What an attachment of a node holds."""
+        subject = names.node_command(self.realm, query.node, "show")
+        return await self._ask(subject, self._encode_query(query), Page, timeout_s)
+
     async def apply(self, command: AnyApply) -> Applied:
         """Create or change what a manifest describes."""
         return await self._admin(_APPLY_VERBS[type(command)], command, Applied)

@@ -51,7 +51,12 @@ _Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
 class Command(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    omit_defaults=True,  # an older engine refuses only what is really asked for (ADR 92)
 ):
     """Base of all commands."""
 

@@ -2,7 +2,7 @@
 
 Bucket and objects are laid out as everywhere (`nats object get` reads them); nats-py makes and
 writes them. It reads an object with an ordered push consumer, which answers flow control every
-250 ms (ADR 5, ADR 32), so the chunks are read here, with a pull consumer.
+250 ms (ADR 5, ADR 32), so they are read here, with Direct Get, as the controller may (ADR 91).
 """
 
 from __future__ import annotations
@@ -13,29 +13,36 @@ import io
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
+import msgspec
 import nats.errors
 import nats.js.errors
 from nats.aio.client import Client as NatsClient
+from nats.aio.msg import Msg
 from nats.js import JetStreamContext
-from nats.js.api import (
-    AckPolicy,
-    ConsumerConfig,
-    ObjectMeta,
-    ObjectMetaOptions,
-    ObjectStoreConfig,
-    StorageType,
-)
+from nats.js.api import ObjectMeta, ObjectMetaOptions, ObjectStoreConfig, StorageType
 from nats.js.object_store import ObjectStore
 
 from ipledger.engine.snapshot_store import SnapshotsUnavailableError
 from ipledger.events import names
+from ipledger.events.direct_get import Asked, DirectGet, sequence_of
 
 _ANSWER_TIMEOUT_S = 5.0
 _CHUNK_BYTES = 512 * 1024
 _HEADER_BYTES_MAX = 1024
 _FETCH_CHUNKS = 8
-_CONSUMER_IDLE_S = 30.0
+_OBJECTS_MAX = 1000
 _PASSING = (nats.errors.Error, nats.js.errors.Error, OSError, asyncio.TimeoutError)
+
+
+class _Meta(msgspec.Struct, frozen=True):
+    """Of an object's metadata, what its reader needs."""
+
+    name: str = ""
+    nuid: str = ""
+    deleted: bool = False
+
+
+_decode_meta = msgspec.json.Decoder(_Meta).decode
 
 
 @dataclass(slots=True)
@@ -66,17 +73,25 @@ class JetStreamSnapshots:
 
     async def sequences(self) -> list[int]:
         """See `SnapshotStore.sequences`."""
-        found = [_name_of(subject) for subject in await self._subjects("M")]
-        return sorted((int(name) for name in found if name.isdecimal()), reverse=True)
+        wanted = Asked(multi_last=(f"$O.{self.bucket}.M.>",), batch=_OBJECTS_MAX)
+        try:
+            found = await self._direct.many(wanted)
+        except nats.errors.NoRespondersError:
+            return []
+        except _PASSING as error:
+            raise SnapshotsUnavailableError(f"cannot list {self.bucket}: {error!r}") from error
+        live = [meta.name for meta in map(_meta, found) if not meta.deleted]
+        return sorted((int(name) for name in live if name.isdecimal()), reverse=True)
 
     async def get(self, sequence: int) -> AsyncIterator[bytes]:
         """See `SnapshotStore.get`."""
         try:
-            store = await self._js().object_store(self.bucket)
-            info = await store.get_info(str(sequence))
-            async for chunk in self._chunks(f"$O.{self.bucket}.C.{info.nuid}"):
-                yield chunk
-        except nats.js.errors.NotFoundError:
+            found = await self._direct.one(Asked(last_by_subj=self._meta_subject(sequence)))
+            meta = _meta(found) if found is not None else _Meta(deleted=True)
+            if not meta.deleted:
+                async for chunk in self._chunks(f"$O.{self.bucket}.C.{meta.nuid}"):
+                    yield chunk
+        except nats.errors.NoRespondersError:
             return
         except _PASSING as error:
             raise SnapshotsUnavailableError(f"cannot read {self.bucket}: {error!r}") from error
@@ -135,22 +150,23 @@ class JetStreamSnapshots:
         await self._js().purge_stream(self._stream, subject=subject)
 
     async def _chunks(self, subject: str) -> AsyncIterator[bytes]:
-        config = ConsumerConfig(
-            ack_policy=AckPolicy.NONE,
-            mem_storage=True,
-            num_replicas=1,
-            inactive_threshold=_CONSUMER_IDLE_S,
-        )
-        subscription = await self._js().pull_subscribe(subject, stream=self._stream, config=config)
-        try:
-            pending = (await subscription.consumer_info()).num_pending or 0
-            while pending:
-                for message in await subscription.fetch(min(pending, _FETCH_CHUNKS)):
-                    pending -= 1
-                    yield message.data
-        finally:
-            if not self.nc.is_closed:
-                await subscription.unsubscribe()
+        after = 0
+        while True:
+            asked = Asked(seq=after + 1, next_by_subj=subject, batch=_FETCH_CHUNKS)
+            found = await self._direct.many(asked)
+            for message in found:
+                after = sequence_of(message)
+                yield message.data
+            if not found:
+                return
+
+    @property
+    def _direct(self) -> DirectGet:
+        return DirectGet(self.nc, self._stream)
+
+    def _meta_subject(self, sequence: int) -> str:
+        name = base64.urlsafe_b64encode(b"%d" % sequence).decode()
+        return f"$O.{self.bucket}.M.{name}"
 
 
 class _Source(io.BufferedIOBase):
@@ -178,6 +194,14 @@ class _Source(io.BufferedIOBase):
 
     async def _next(self) -> bytes:
         return await anext(self._parts, b"")
+
+
+def _meta(message: Msg) -> _Meta:
+    """What an object is; one that cannot be read is as good as deleted."""
+    try:
+        return _decode_meta(message.data)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _Meta(deleted=True)
 
 
 def _name_of(meta_subject: str) -> str:

@@ -8,7 +8,7 @@ from typing import TypeAlias
 import msgspec
 
 from ipledger.engine.answers import Page
-from ipledger.engine.commands import AnyChange
+from ipledger.engine.commands import AnyChange, ContainerId, Interface
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.subnets import pools_of
 from ipledger.events.addresses import parse_ip
@@ -37,7 +37,14 @@ Found: TypeAlias = list[Allocation] | list[ApplicationRow]
 """What is answered part by part: there may be more than a message takes."""
 
 
-class Query(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+class Query(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    rename="camel",
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+):
     """Base of all queries. The answer is true at `at_least` or a newer position, '' is any."""
 
     at_least: PositionText = ""
@@ -90,6 +97,14 @@ class AllocationsWhere(Query, frozen=True):
     sandbox: str = ""
     interface: str = ""
     address: str = ""
+
+
+class Attached(Query, frozen=True):
+    """What an attachment of the asking node holds. It tells nothing of other nodes."""
+
+    sandbox: ContainerId
+    interface: Interface
+    node: str = ""
 
 
 class AskStatus(Query, frozen=True):
@@ -187,6 +202,12 @@ def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Ref
     else:
         found = state.allocations.all()
     return [a for a in found if a is not None and _matches(a, query)]
+
+
+def attached(state: State, query: Attached) -> list[Allocation]:
+    """What the attachment holds, if it is one of the node."""
+    found = state.allocations.at((query.sandbox, query.interface))
+    return [found] if found is not None and found.node == query.node else []
 
 
 def _matches(allocation: Allocation, query: AllocationsWhere) -> bool:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
-from ipledger.events.log import BrokenLogError, Entry, Log
+from ipledger.events.log import BrokenLogError, Entry, FollowedLog
 from ipledger.events.position import Position
 from ipledger.projections.fold import Fold
 from ipledger.projections.state import State
@@ -20,7 +20,7 @@ class Replica:
     """
 
     def __init__(
-        self, log: Log, on_commit: Callable[[State], None], fold: Fold | None = None
+        self, log: FollowedLog, on_commit: Callable[[State], None], fold: Fold | None = None
     ) -> None:
         self.fold = Fold() if fold is None else fold
         self._log = log

@@ -2,10 +2,12 @@
 
 Commands are subscribed to only while the engine leads, by every engine that believes it does:
 the log settles which of them is right. Queries are subscribed to by every replica in a queue
-group, so that one of them answers.
+group, so that one of them answers; so is what a node asks of its own attachments.
 
 A command's node is the one in its subject, since NATS permissions allowed that; what the payload
-says of a node is overwritten (DESIGN section 6).
+says of a node is overwritten (DESIGN section 6). Answers go to inboxes alone: nats-server does not
+ask whether a client might have published where it wants its answer, and an engine that answered
+anywhere would write to its own log for whoever asks (ADR 90).
 """
 
 from __future__ import annotations
@@ -43,13 +45,14 @@ from ipledger.engine.commands import (
     RetainAttachments,
     SignCheckpoint,
 )
-from ipledger.engine.commit_loop import Reply, Request
+from ipledger.engine.commit_loop import Look, Reply, Request
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.strict import check_known
 from ipledger.engine.telling import tells_all, told
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
-from ipledger.events.position import from_message
+from ipledger.events.position import Position, from_message
 from ipledger.events.quoting import quote
 from ipledger.events.tasks import end
 from ipledger.projections.state import State
@@ -85,11 +88,15 @@ _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "status": Decoder(queries.AskStatus).decode,
     "checkpoint": Decoder(queries.AskCheckpoint).decode,
 }
+_INBOXES = (names.INBOXES, names.ANSWERS_ACROSS_ACCOUNTS)
+_PAYLOAD_BYTES_MAX = 1024 * 1024
+"""What nats-server lets pass unless told otherwise; an agent takes no longer configuration."""
+_decode_attached = Decoder(queries.Attached).decode
 _BUSY = TryAgain("the engine does not lead, or its queue is full")
 _QUEUE = "engines"
 _encode = msgspec.json.Encoder().encode
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 @dataclass(slots=True)
@@ -124,9 +131,9 @@ class EngineService:
         if role not in (Role.STANDBY, Role.LEADER):
             await self._unsubscribe(self._queries)
         elif not self._queries:
-            self._queries.append(
-                await subscribe(names.query(realm, "*"), queue=_QUEUE, cb=self._on_query)
-            )
+            asked, shown = names.query(realm, "*"), names.node_command(realm, "*", "show")
+            self._queries.append(await subscribe(asked, queue=_QUEUE, cb=self._on_query))
+            self._queries.append(await subscribe(shown, queue=_QUEUE, cb=self._on_show))
 
     async def _unsubscribe(self, subscriptions: list[Subscription]) -> None:
         while subscriptions:
@@ -135,6 +142,8 @@ class EngineService:
 
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
+        if verb == "show":  # a question, which any replica answers
+            return None
         command = _decoded(message, _NODE_COMMANDS.get(verb))
         reply: Reply = partial(self._reply, message.reply)
         if isinstance(command, Refused):
@@ -142,6 +151,15 @@ class EngineService:
         command = replace(command, node=names.node_of(node), received=self.engine.clock())
         request = told(message, command, reply) if tells_all() else Request(command, reply)
         return await self._submit(request)
+
+    async def _on_show(self, message: Message) -> None:
+        """A node reads what it holds, and that alone: its key lets it ask no query."""
+        query = _decoded(message, _decode_attached)
+        if isinstance(query, Refused):
+            return await self._reply(message.reply, query)
+        show = partial(_show, replace(query, node=names.node_of(message.subject.split(".")[-2])))
+        at_least = from_message(query.at_least)
+        return await self._look(show, at_least, partial(self._reply, message.reply))
 
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
@@ -166,10 +184,13 @@ class EngineService:
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
             reply = partial(self._reply_found, message.reply)
-            looking = self.engine.look(partial(_find, query), at_least, reply)
+            await self._look(partial(_find, query), at_least, reply)
         else:
             reply = partial(self._reply, message.reply)
-            looking = self.engine.look(partial(self._answer, query), at_least, reply)
+            await self._look(partial(self._answer, query), at_least, reply)
+
+    async def _look(self, look: Look, at_least: Position, reply: Reply) -> None:
+        looking = self.engine.look(look, at_least, reply)
         if self.engine.is_behind(at_least):
             self._begin(looking)  # others must not wait with it
         else:
@@ -206,7 +227,9 @@ class EngineService:
                 return self.engine.status(state)
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
-        if not inbox:
+        if not inbox.startswith(_INBOXES):
+            if inbox:
+                _log.warning("not answered: %s is no inbox", quote(inbox))
             return
         try:
             for part in self._parts(answer):
@@ -252,13 +275,23 @@ def _decoded(message: Message, decode: Callable[[bytes], T] | None) -> T | Refus
     try:
         if decode is None:
             raise msgspec.ValidationError(f"unknown verb in subject {quote(message.subject)}")
-        return decode(message.data)
+        if len(message.data) > _PAYLOAD_BYTES_MAX:
+            size = f"{len(message.data)} bytes, more than {_PAYLOAD_BYTES_MAX}"
+            raise msgspec.ValidationError(f"the payload has {size}")
+        decoded = decode(message.data)
+        check_known(type(decoded), message.data)
+        return decoded
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return Refused("", Refusal(Reason.BAD_REQUEST, str(error)))
 
 
 def _checkpoint(state: State) -> Checkpointed:
     return Checkpointed(str(state.position), state.checkpoint)
+
+
+def _show(query: queries.Attached, state: State) -> Page:
+    rows = queries.attached(state, query)
+    return next(queries.pages(str(state.position), rows))
 
 
 def _find(

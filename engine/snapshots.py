@@ -18,7 +18,7 @@ from ipledger.engine.commit_loop import CommitLoop
 from ipledger.engine.snapshot_store import SnapshotStore, SnapshotsUnavailableError
 from ipledger.events import commit
 from ipledger.events.garbage import collecting_later
-from ipledger.events.log import Log, LogUnavailableError
+from ipledger.events.log import FollowedLog, LogUnavailableError
 from ipledger.projections import snapshot
 from ipledger.projections.fold import Fold
 from ipledger.projections.snapshot import BadSnapshotError, Reading, Snapshot
@@ -120,7 +120,7 @@ async def _paced(taken: Snapshot, rest: float) -> AsyncIterator[bytes]:
         started = time.perf_counter()
 
 
-async def load(log: Log, snapshots: Snapshots | None = None) -> Fold:
+async def load(log: FollowedLog, snapshots: Snapshots | None = None) -> Fold:
     """Fold a log to its end, from the newest good snapshot if there is one.
 
     Raises `BrokenLogError`, `LogUnavailableError`.
@@ -133,7 +133,7 @@ async def load(log: Log, snapshots: Snapshots | None = None) -> Fold:
     return fold
 
 
-async def _newest_good(log: Log, snapshots: Snapshots) -> Fold:
+async def _newest_good(log: FollowedLog, snapshots: Snapshots) -> Fold:
     realm = snapshots.realm
     try:
         sequences = await snapshots.store.sequences()
@@ -154,7 +154,7 @@ async def _newest_good(log: Log, snapshots: Snapshots) -> Fold:
     return Fold()
 
 
-async def _restore(log: Log, snapshots: Snapshots, sequence: int) -> Fold:
+async def _restore(log: FollowedLog, snapshots: Snapshots, sequence: int) -> Fold:
     """The fold of a snapshot and what the log has behind it, if log and snapshot agree."""
     entries = log.read(sequence - 1)
     own = await anext(entries, None)

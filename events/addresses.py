@@ -10,6 +10,7 @@ import socket
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}
 _BYTES = {4: 4, 6: 16}
+_from_bytes = int.from_bytes
 
 BITS = {4: 32, 6: 128}
 
@@ -20,9 +21,10 @@ def parse_ip(text: str) -> tuple[int, int]:
     >>> parse_ip("10.0.0.1"), parse_ip("::1")
     ((4, 167772161), (6, 1))
     """
-    version = 6 if ":" in text else 4
     try:
-        return version, int.from_bytes(socket.inet_pton(_FAMILY[version], text), "big")
+        if ":" in text:
+            return 6, _from_bytes(socket.inet_pton(socket.AF_INET6, text), "big")
+        return 4, _from_bytes(socket.inet_pton(socket.AF_INET, text), "big")
     except (OSError, ValueError):  # ValueError: an embedded NUL
         raise ValueError(f"{text!r} is not an IP address") from None
 

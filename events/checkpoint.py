@@ -17,14 +17,13 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
-import os
 from pathlib import Path
 
 import msgspec
 import nacl.exceptions
 import nacl.signing
-import nkeys
 
+from ipledger.events import keys
 from ipledger.events.chain import Head
 from ipledger.events.clock import format_time, parse_time
 from ipledger.events.types import CheckpointSigned
@@ -45,9 +44,9 @@ class Signer:
 
     def __init__(self, seed: bytes) -> None:
         try:
-            self._pair = nkeys.from_seed(seed)
-        except (nkeys.NkeysError, ValueError, binascii.Error, IndexError) as error:
-            raise CheckpointError(f"not the seed of a key ({error!r})") from None
+            self._pair = keys.pair(seed)
+        except keys.KeyFormatError as error:
+            raise CheckpointError(str(error)) from None
         self.key = bytes(self._pair.public_key).decode()
 
     def sign(self, realm: str, head: Head, time: int) -> CheckpointSigned:
@@ -72,8 +71,8 @@ def load_signer(path: Path) -> Signer:
     try:
         seed = path.read_bytes().strip()
     except FileNotFoundError:
-        seed = nkeys.encode_seed(os.urandom(_KEY_BYTES), nkeys.PREFIX_BYTE_USER)
-        _write_secret(path, seed)
+        seed = keys.new_seed()
+        keys.write_secret(path, seed)
     try:
         return Signer(seed)
     except CheckpointError as error:
@@ -152,15 +151,3 @@ def _public(key: str) -> bytes:
     if len(body) != 1 + _KEY_BYTES or checksum != binascii.crc_hqx(body, 0).to_bytes(2, "little"):
         raise CheckpointError(f"{key!r} is not a public key") from None
     return body[1:]
-
-
-def _write_secret(path: Path, seed: bytes) -> None:
-    """A file is there whole or not at all, and only its owner reads it."""
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
-    fd = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    try:
-        os.write(fd, seed + b"\n")
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    unfinished.rename(path)

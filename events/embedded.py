@@ -68,10 +68,15 @@ def _die_with_parent() -> None:
 
 @dataclass(slots=True)
 class EmbeddedServer:
-    """A nats-server on loopback over `data_dir`. Port 0 picks a free one, kept for restarts."""
+    """A nats-server on loopback over `data_dir`. Port 0 picks a free one, kept for restarts.
+
+    `accounts` is the part of its configuration that says who may do what; without it, everybody
+    who reaches the port may do everything.
+    """
 
     data_dir: Path
     port: int = 0
+    accounts: str = ""
     _process: asyncio.subprocess.Process | None = field(default=None, init=False)
     _lock_fd: int = field(default=-1, init=False)
 
@@ -91,7 +96,7 @@ class EmbeddedServer:
 
         Raises `EmbeddedServerError` if the directory is in use or the server does not come up.
         """
-        self.data_dir.mkdir(parents=True, exist_ok=True)
+        self.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         await self._lock()
         try:
             await self._spawn()
@@ -184,6 +189,7 @@ class EmbeddedServer:
                 log_file=json.dumps(str(self._path("nats.log"))),
                 store_dir=json.dumps(str(self._path("nats"))),
             )
+            + self.accounts
         )
         self._process = await asyncio.create_subprocess_exec(
             find_server(),

@@ -21,13 +21,8 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from ipledger.events import names
-from ipledger.events.log import (
-    BrokenLogError,
-    Entry,
-    LogUnavailableError,
-    NoLogError,
-    ReadableLog,
-)
+from ipledger.events.continuity import Continuity
+from ipledger.events.log import Entry, LogUnavailableError, ReadableLog
 
 _log = logging.getLogger(__name__)
 
@@ -45,9 +40,6 @@ _FAILURES_MAX = 4
 """How often in a row a reader may get nothing before it gives up: a stream may change leaders."""
 _CONSUMER_IDLE_S = 30.0
 _RETRY_S = 1.0
-_LOOKS = 3
-_LOOK_DELAY_S = 0.5
-"""How often a loss is looked at before it is believed: a new leader may not have caught up yet."""
 
 
 class _LostError(LogUnavailableError):
@@ -61,6 +53,10 @@ class StreamReader:
     log: ReadableLog
     js: JetStreamContext
     realm: str
+
+    @property
+    def _continuity(self) -> Continuity:
+        return Continuity(self.log)
 
     async def read(self, after: int, last: int) -> AsyncGenerator[Entry]:
         """The entries behind `after` up to `last`, which exists.
@@ -100,40 +96,7 @@ class StreamReader:
             except LogUnavailableError as error:
                 _log.warning("following behind %d interrupted, going on: %s", after, error)
                 await asyncio.sleep(_RETRY_S)
-                await self._recognise(after, newest)
-
-    async def _recognise(self, after: int, newest: Entry | None) -> None:
-        """Make sure that the log which is there now is the one that was followed."""
-        try:
-            await self._check_goes_on(after)
-            if newest is not None:
-                stored = await self.log.get(after)
-                if stored is None or stored.payload != newest.payload:
-                    raise BrokenLogError(after, "it has other bytes than when it was read before")
-        except LogUnavailableError as error:
-            _log.warning("the log cannot be looked at yet: %s", error)
-
-    async def _check_goes_on(self, after: int) -> None:
-        """Raise `BrokenLogError` if the log lost what is at or next to `after`."""
-        loss = await self._loss(after)
-        for _ in range(_LOOKS - 1):
-            if loss is None:
-                return
-            await asyncio.sleep(_LOOK_DELAY_S)
-            loss = await self._loss(after)
-        if loss is not None:
-            raise loss
-
-    async def _loss(self, after: int) -> BrokenLogError | None:
-        try:
-            last = await self.log.last()
-        except NoLogError as error:
-            return BrokenLogError(after, f"missing: {error}") if after else None
-        if last < after:
-            return BrokenLogError(last + 1, f"missing: the log ends at {last} now, not at {after}")
-        if last > after and await self.log.get(after + 1) is None:
-            return BrokenLogError(after + 1, f"missing in the log, which goes to {last}")
-        return None
+                await self._continuity.recognise(after, newest)
 
     async def _consume(
         self, after: int, *, patient: bool, pause_s: float = 0.0
@@ -194,7 +157,7 @@ class StreamReader:
         Who reads what is known to exist waits a while for a log that does not answer.
         """
         try:
-            await self._check_goes_on(after)
+            await self._continuity.check_goes_on(after)
             delivered = await _delivered(subscription)
         except LogUnavailableError:
             if patient:

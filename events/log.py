@@ -75,7 +75,21 @@ class ReadableLog(Protocol):
         ...
 
 
-class Log(ReadableLog, Protocol):
+class FollowedLog(ReadableLog, Protocol):
+    """A log that can be read as it grows."""
+
+    def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
+        """The entries behind `after`, and then each new one as it comes, without end.
+
+        A follower in no hurry has a pause between looks: new entries then come many at a time.
+
+        Raises `BrokenLogError` when the log turns out to be shorter than what was followed, to
+        have lost an entry, or to be another log than before.
+        """
+        ...
+
+
+class Log(FollowedLog, Protocol):
     """An append-only log with fencing by expected sequence (DESIGN section 2, idea 4)."""
 
     @property
@@ -91,15 +105,5 @@ class Log(ReadableLog, Protocol):
         Returns only when the outcome is certain: a lost answer is resolved by sending the same
         bytes again. Appending the same payload after the same sequence again is answered with
         the sequence it has.
-        """
-        ...
-
-    def follow(self, after: int, *, pause_s: float = 0.0) -> AsyncIterator[Entry]:
-        """The entries behind `after`, and then each new one as it comes, without end.
-
-        A follower in no hurry has a pause between looks: new entries then come many at a time.
-
-        Raises `BrokenLogError` when the log turns out to be shorter than what was followed, to
-        have lost an entry, or to be another log than before.
         """
         ...

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 REALM_DEFAULT = "default"
+INBOXES = "_INBOX."
+"""What every subject begins with on which a client of NATS receives answers."""
+ANSWERS_ACROSS_ACCOUNTS = "_R_."
+"""What a subject begins with on which nats-server takes an answer for another account."""
 
 _REALM = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?"
@@ -33,6 +37,11 @@ def stream(realm: str) -> str:
 def snapshots(realm: str) -> str:
     """The JetStream object store that holds the realm's snapshots."""
     return f"IPLEDGER_SNAPSHOTS_{realm}"
+
+
+def snapshots_stream(realm: str) -> str:
+    """The JetStream stream that the snapshots' object store is kept in."""
+    return f"OBJ_{snapshots(realm)}"
 
 
 def log_subject(realm: str) -> str:
@@ -67,6 +76,16 @@ def query(realm: str, verb: str) -> str:
 def leader(realm: str) -> str:
     """The subject on which the leading engine tells that it is there."""
     return f"ipledger.{realm}.leader"
+
+
+def inbox(public_key: str) -> str:
+    """The prefix of the subjects on which the holder of a key receives answers, and nobody else."""
+    return f"{INBOXES}{public_key}"
+
+
+def direct_get(stream_name: str) -> str:
+    """The subject on which a stream's messages are read without leave to anything else."""
+    return f"$JS.API.DIRECT.GET.{stream_name}"
 
 
 def node_of(subject_token: str) -> str:

@@ -45,6 +45,7 @@ class RestoringStream:
         config = await self._config()
         closed = (config or stream_config(self.log.realm, replicas)).evolve(
             subjects=[self._subject],
+            allow_direct=False,  # those who read it so would take it for the whole log
             subject_transform=SubjectTransform(self._subject, names.log_subject(self.log.realm)),
         )
         await self._set(closed, exists=config is not None)

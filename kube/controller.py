@@ -19,7 +19,7 @@ from ipledger.engine.metrics import table
 from ipledger.engine.metrics.metric import Role
 from ipledger.engine.metrics.watch_metrics import WatchMetrics
 from ipledger.engine.snapshots import Snapshots
-from ipledger.events.log import Log
+from ipledger.events.log import FollowedLog
 from ipledger.events.tasks import first_to_end
 from ipledger.kube import metrics, objects
 from ipledger.kube.application_controller import KINDS, ApplicationController
@@ -71,7 +71,7 @@ class Controller:
 
     api: Api
     client: EngineClient
-    log: Log
+    log: FollowedLog
     snapshots: Snapshots | None
     clock: Callable[[], str]
     random: Callable[[], float]

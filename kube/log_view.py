@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from ipledger.engine.replica import Replica
 from ipledger.engine.snapshots import Snapshots, load
-from ipledger.events.log import Log, LogUnavailableError
+from ipledger.events.log import FollowedLog, LogUnavailableError
 from ipledger.events.position import Position
 from ipledger.events.types import AnyEvent
 from ipledger.kube.touched import Touched, touched
@@ -33,7 +33,7 @@ class BehindError(Exception):
 class LogView:
     """A fold of `log` that goes on with it. `on_touched` is told of what changed, once a commit."""
 
-    log: Log
+    log: FollowedLog
     snapshots: Snapshots | None
     on_touched: Callable[[set[Touched]], None]
     loaded: asyncio.Event = field(default_factory=asyncio.Event, init=False)

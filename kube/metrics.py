@@ -22,5 +22,6 @@ for _verdict in VERDICTS:
 
 def worked(kind: str, seconds: float, *, done: bool) -> None:
     """The controller has worked on an object."""
-    WORK.labels(kind, "done" if done else "failed").inc()
+    for outcome, happened in (("done", done), ("failed", not done)):
+        WORK.labels(kind, outcome).inc(happened)
     WORK_DURATION.labels(kind).observe(seconds)

@@ -8,6 +8,7 @@ leads to it without a tuple between.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TypeAlias
 
 import msgspec
@@ -16,7 +17,7 @@ from ipledger.events.addresses import format_ip
 from ipledger.events.facts import Address, Owner, Pod, Route
 from ipledger.events.position import Position
 from ipledger.projections.applications import ApplicationKey
-from ipledger.projections.fixed import KINDS, Place, place_of
+from ipledger.projections.fixed import KINDS, Place, keeper_of, name_in
 
 _NUMBER_MAX = 2**63 - 1
 
@@ -25,6 +26,10 @@ Identity: TypeAlias = tuple[str, str]
 
 Attachment: TypeAlias = tuple[str, str]
 """Where it is used: CNI container id and interface."""
+
+
+KEEPERS_MAX = 16_384
+"""How many workloads with fixed addresses are known without looking again."""
 
 
 class Common(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
@@ -137,9 +142,8 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     @property
     def place(self) -> Place | None:
         """The place that keeps its addresses between pods, if there is one."""
-        if not _may_have_place(self):
-            return None
-        return place_of(self.common.owner, self.common.namespace, self.pod_name)
+        keeper = _keeper(self.common)
+        return None if keeper is None else Place(keeper, name_in(keeper, self.pod_name))
 
     @property
     def is_held(self) -> bool:
@@ -152,10 +156,15 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
         return Position(self.sequence, self.index)
 
 
-def _may_have_place(allocation: Allocation) -> bool:
-    """Most pods have none; this says so at little cost."""
-    owner = allocation.common.owner
-    return owner is not None and owner.kind in KINDS
+def _keeper(common: Common) -> ApplicationKey | None:
+    """The application that keeps addresses for the pods; most pods have none."""
+    owner = common.owner
+    return _keeper_of(common) if owner is not None and owner.kind in KINDS else None
+
+
+@lru_cache(maxsize=KEEPERS_MAX)
+def _keeper_of(common: Common) -> ApplicationKey | None:
+    return keeper_of(common.owner, common.namespace)
 
 
 def number_of(allocation_id: str) -> int:
@@ -166,78 +175,60 @@ def number_of(allocation_id: str) -> int:
     return number
 
 
-class Interfaces:
-    """Allocations by a text that the interfaces of one pod share: its UID, or its sandbox.
+_Index: TypeAlias = dict[str, int | tuple[int, ...]]
+"""Numbers of allocations by a text that the interfaces of one pod share: UID, or sandbox.
 
-    Most pods have one interface, and lead to their allocation itself.
-    """
+Most pods have one interface, and lead to a number; the others to a tuple, in order.
+"""
 
-    __slots__ = ("_of",)
 
-    def __init__(self) -> None:
-        self._of: dict[str, Allocation | tuple[Allocation, ...]] = {}
+def _numbers(index: _Index, key: str) -> tuple[int, ...]:
+    """Those of a key, in the order of their allocation."""
+    found = index.get(key)
+    if found is None:
+        return ()
+    return (found,) if isinstance(found, int) else found
 
-    def all(self, key: str) -> tuple[Allocation, ...]:
-        """Those of a key, in the order of their allocation."""
-        found = self._of.get(key)
-        if found is None:
-            return ()
-        return found if isinstance(found, tuple) else (found,)
 
-    def get(self, key: str, interface: str) -> Allocation | None:
-        """The one of an interface."""
-        found = self._of.get(key)
-        if found is None:
-            return None
-        if isinstance(found, tuple):
-            return next((a for a in found if a.common.interface == interface), None)
-        return found if found.common.interface == interface else None
+def _add(index: _Index, key: str, number: int) -> None:
+    """Take in one that is not in."""
+    if index.setdefault(key, number) != number:
+        index[key] = tuple(sorted((*_numbers(index, key), number)))
 
-    def add(self, key: str, allocation: Allocation) -> None:
-        """Take a new allocation in."""
-        if self._of.setdefault(key, allocation) is not allocation:
-            self._join(key, allocation)
 
-    def _join(self, key: str, allocation: Allocation) -> None:
-        together = (*self.all(key), allocation)
-        self._of[key] = tuple(sorted(together, key=lambda a: a.number))
+def _remove(index: _Index, key: str, number: int) -> None:
+    """Take one out that is in."""
+    found = index.pop(key)
+    if found != number:
+        assert isinstance(found, tuple)
+        rest = tuple(other for other in found if other != number)
+        index[key] = rest[0] if len(rest) == 1 else rest
 
-    def fill(self, keys: Sequence[str], allocations: Sequence[Allocation]) -> None:
-        """Take all in that there are: as `add` does one by one, and much quicker."""
-        self._of.update(zip(keys, allocations, strict=True))
-        if len(self._of) < len(keys):
-            self._of.clear()
-            for key, allocation in zip(keys, allocations, strict=True):
-                self.add(key, allocation)
 
-    def replace(self, key: str, old: Allocation, new: Allocation) -> None:
-        """Put the new form of an allocation that is in where its old one was."""
-        found = self._of[key]
-        if found is old:
-            self._of[key] = new
-        else:
-            assert isinstance(found, tuple)
-            self._of[key] = tuple(new if a is old else a for a in found)
-
-    def remove(self, key: str, allocation: Allocation) -> None:
-        """Take an allocation out that is in."""
-        found = self._of.pop(key)
-        if found is not allocation:
-            assert isinstance(found, tuple)
-            rest = tuple(a for a in found if a is not allocation)
-            self._of[key] = rest[0] if len(rest) == 1 else rest
+def _index_of(keys: Sequence[str], numbers: Sequence[int]) -> _Index:
+    """What `_add` makes of all that there are, and much quicker."""
+    index: _Index = dict(zip(keys, numbers, strict=True))
+    if len(index) < len(keys):
+        index.clear()
+        for key, number in zip(keys, numbers, strict=True):
+            _add(index, key, number)
+    return index
 
 
 class Allocations:
-    """The live allocations. Every key leads to at most one (invariant 8)."""
+    """The live allocations. Every key leads to at most one (invariant 8).
+
+    All keys lead to an allocation by its number, which stays the same when the allocation takes a
+    new form.
+    """
 
     __slots__ = ("_by_number", "_by_place", "_of_pod", "_of_sandbox")
 
     def __init__(self) -> None:
         self._by_number: dict[int, Allocation] = {}
-        self._of_pod = Interfaces()
-        self._of_sandbox = Interfaces()
-        self._by_place: dict[ApplicationKey, dict[tuple[str, str], Allocation]] = {}
+        self._of_pod: _Index = {}
+        self._of_sandbox: _Index = {}
+        self._by_place: dict[ApplicationKey, dict[tuple[str, str], int]] = {}
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -257,29 +248,50 @@ class Allocations:
     def of(self, identity: Identity) -> Allocation | None:
         """The live allocation that belongs to an identity."""
         uid, interface = identity
-        return self._of_pod.get(uid, interface)
+        return self._of_interface(self._of_pod.get(uid), interface)
 
     def of_pod(self, uid: str) -> tuple[Allocation, ...]:
         """The live allocations of a pod, one an interface."""
-        return self._of_pod.all(uid)
+        return tuple([self._by_number[number] for number in _numbers(self._of_pod, uid)])
 
     def at(self, attachment: Attachment) -> Allocation | None:
         """The live allocation used by an attachment."""
         sandbox, interface = attachment
-        return self._of_sandbox.get(sandbox, interface)
+        return self._of_interface(self._of_sandbox.get(sandbox), interface)
+
+    def _of_interface(
+        self, found: int | tuple[int, ...] | None, interface: str
+    ) -> Allocation | None:
+        if found is None:
+            return None
+        for number in (found,) if isinstance(found, int) else found:
+            allocation = self._by_number[number]
+            if allocation.common.interface == interface:
+                return allocation
+        return None
 
     def in_place(self, place: Place, interface: str) -> Allocation | None:
         """The live allocation that belongs to a place, whichever pod has or had it."""
-        return self._by_place.get(place.application, {}).get((place.name, interface))
+        number = self._by_place.get(place.application, {}).get((place.name, interface))
+        return None if number is None else self._by_number[number]
 
     def of_application(self, key: ApplicationKey) -> tuple[Allocation, ...]:
         """The live allocations of all places of an application, in the order of allocation."""
-        return tuple(sorted(self._by_place.get(key, {}).values(), key=lambda a: a.number))
+        numbers = sorted(self._by_place.get(key, {}).values())
+        return tuple([self._by_number[number] for number in numbers])
 
     def add(self, allocation: Allocation) -> None:
-        """Take a new allocation in."""
-        self._by_number[allocation.number] = allocation
-        self._link(allocation)
+        """Take a new allocation in. Its identity must have none (invariant 8)."""
+        number, uid, sandbox = allocation.number, allocation.pod_uid, allocation.sandbox
+        if self._of_pod.setdefault(uid, number) != number:
+            assert self.of(allocation.identity) is None, "invariant 8"
+            _add(self._of_pod, uid, number)
+        self._by_number[number] = allocation
+        if sandbox and self._of_sandbox.setdefault(sandbox, number) != number:
+            _add(self._of_sandbox, sandbox, number)
+        keeper = _keeper(allocation.common)
+        if keeper is not None:
+            self._link_place(keeper, allocation)
 
     def restore(self, allocations: Iterable[Allocation]) -> None:
         """Take in some of those that there were, in their order, before `index`."""
@@ -289,39 +301,59 @@ class Allocations:
         """Make every other key lead to what was restored."""
         every = list(self._by_number.values())
         attached = [a for a in every if a.sandbox]
-        self._of_pod.fill([a.pod_uid for a in every], every)
-        self._of_sandbox.fill([a.sandbox for a in attached], attached)
-        for allocation in filter(_may_have_place, every):
-            self._link_place(allocation)
+        self._of_pod = _index_of([a.pod_uid for a in every], [a.number for a in every])
+        self._of_sandbox = _index_of([a.sandbox for a in attached], [a.number for a in attached])
+        for allocation in every:
+            keeper = _keeper(allocation.common)
+            if keeper is not None:
+                self._link_place(keeper, allocation)
 
     def remove(self, allocation_id: str) -> Allocation:
         """Take an allocation out. It must be live (invariant 7)."""
-        allocation = self._by_number.pop(number_of(allocation_id))
-        self._unlink(allocation)
+        number = number_of(allocation_id)
+        allocation = self._by_number.pop(number)
+        _remove(self._of_pod, allocation.pod_uid, number)
+        sandbox = allocation.sandbox
+        if sandbox:
+            _remove(self._of_sandbox, sandbox, number)
+        keeper = _keeper(allocation.common)
+        if keeper is not None:
+            self._unlink_place(keeper, allocation)
         return allocation
 
     def hold(self, allocation_id: str) -> tuple[Allocation, Allocation]:
         """No sandbox uses it from here on. Returns its old and its new form."""
         old = self._by_number[number_of(allocation_id)]
-        return self._change(old, old.pod_name, old.pod_uid, old.node, "", old.bound)
+        return old, self._change(old, old.pod_name, old.pod_uid, old.node, "", old.bound)
 
     def move(self, allocation_id: str, sandbox: str, now: int) -> tuple[Allocation, Allocation]:
         """Another sandbox uses it from here on. Returns its old and its new form."""
         old = self._by_number[number_of(allocation_id)]
-        return self._change(old, old.pod_name, old.pod_uid, old.node, sandbox, now)
+        return old, self._change(old, old.pod_name, old.pod_uid, old.node, sandbox, now)
 
     def pass_on(
         self, allocation_id: str, sandbox: str, pod: Pod, node: str, now: int
     ) -> tuple[Allocation, Allocation]:
         """Another pod has it from here on. Returns its old and its new form."""
         old = self._by_number[number_of(allocation_id)]
-        return self._change(old, pod.name, pod.uid, node, sandbox, now)
+        new = self._change(old, pod.name, pod.uid, node, sandbox, now)
+        number = old.number
+        if pod.uid != old.pod_uid:
+            _remove(self._of_pod, old.pod_uid, number)
+            _add(self._of_pod, pod.uid, number)
+        if pod.name != old.pod_name:
+            keeper = _keeper(old.common)
+            if keeper is not None:
+                self._unlink_place(keeper, old)
+                self._link_place(keeper, new)
+        return old, new
 
     def _change(
         self, old: Allocation, pod_name: str, pod_uid: str, node: str, sandbox: str, bound: int
-    ) -> tuple[Allocation, Allocation]:
-        new = Allocation(
-            old.number,
+    ) -> Allocation:
+        number = old.number
+        new = self._by_number[number] = Allocation(
+            number,
             pod_name,
             pod_uid,
             node,
@@ -333,45 +365,20 @@ class Allocations:
             old.since,
             bound,
         )
-        self._by_number[old.number] = new
-        if old.pod_uid == pod_uid:
-            self._of_pod.replace(pod_uid, old, new)
-        else:
-            self._of_pod.remove(old.pod_uid, old)
-            self._of_pod.add(pod_uid, new)
         if old.sandbox:
-            self._of_sandbox.remove(old.sandbox, old)
+            _remove(self._of_sandbox, old.sandbox, number)
         if sandbox:
-            self._of_sandbox.add(sandbox, new)
-        if _may_have_place(old):
-            self._unlink_place(old)
-            self._link_place(new)
-        return old, new
+            _add(self._of_sandbox, sandbox, number)
+        return new
 
-    def _link(self, allocation: Allocation) -> None:
-        self._of_pod.add(allocation.pod_uid, allocation)
-        if allocation.sandbox:
-            self._of_sandbox.add(allocation.sandbox, allocation)
-        if _may_have_place(allocation):
-            self._link_place(allocation)
+    def _link_place(self, keeper: ApplicationKey, allocation: Allocation) -> None:
+        name = name_in(keeper, allocation.pod_name)
+        places = self._by_place.setdefault(keeper, {})
+        places[name, allocation.common.interface] = allocation.number
 
-    def _link_place(self, allocation: Allocation) -> None:
-        place = allocation.place
-        if place is not None:
-            places = self._by_place.setdefault(place.application, {})
-            places[place.name, allocation.interface] = allocation
-
-    def _unlink(self, allocation: Allocation) -> None:
-        self._of_pod.remove(allocation.pod_uid, allocation)
-        if allocation.sandbox:
-            self._of_sandbox.remove(allocation.sandbox, allocation)
-        if _may_have_place(allocation):
-            self._unlink_place(allocation)
-
-    def _unlink_place(self, allocation: Allocation) -> None:
-        place = allocation.place
-        if place is not None:
-            places = self._by_place[place.application]
-            del places[place.name, allocation.interface]
-            if not places:
-                del self._by_place[place.application]
+    def _unlink_place(self, keeper: ApplicationKey, allocation: Allocation) -> None:
+        name = name_in(keeper, allocation.pod_name)
+        places = self._by_place[keeper]
+        del places[name, allocation.common.interface]
+        if not places:
+            del self._by_place[keeper]

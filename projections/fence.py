@@ -26,7 +26,12 @@ class EndedAttachments:
         """An attachment is over; those that are old enough are forgotten."""
         self._ended_at[attachment] = now
         self._order.append((now, attachment))
-        while self._order[0][0] <= now - FENCE_MICROS:
+        until = now - FENCE_MICROS
+        if self._order[0][0] <= until:
+            self._forget(until)
+
+    def _forget(self, until: int) -> None:
+        while self._order and self._order[0][0] <= until:
             ended_at, oldest = self._order.popleft()
             if self._ended_at.get(oldest) == ended_at:
                 del self._ended_at[oldest]

@@ -24,19 +24,27 @@ class Place(NamedTuple):
     name: str
 
 
-def place_of(owner: Owner | None, namespace: str, pod_name: str) -> Place | None:
-    """The place that a pod takes, None for a pod whose address goes with it.
+def keeper_of(owner: Owner | None, namespace: str) -> ApplicationKey | None:
+    """The application that keeps addresses between the pods of an owner, if it does.
 
     Only StatefulSets of the group apps and KubeVirt's own kinds count, as in Spiderpool.
     """
-    if owner is None:
+    if owner is None or owner.kind not in KINDS:
         return None
     key = key_of_owner(owner, namespace)
-    if (key.group, key.kind) == ("apps", "StatefulSet"):
-        return Place(key, pod_name)
-    if (key.group, key.kind) == ("kubevirt.io", MACHINES[0]):
-        return Place(key, owner.name)
-    return None
+    kept = key.group == ("apps" if key.kind == "StatefulSet" else "kubevirt.io")
+    return key if kept else None
+
+
+def name_in(keeper: ApplicationKey, pod_name: str) -> str:
+    """The name of the place that a pod takes in an application that keeps addresses."""
+    return pod_name if keeper.kind == "StatefulSet" else keeper.name
+
+
+def place_of(owner: Owner | None, namespace: str, pod_name: str) -> Place | None:
+    """The place that a pod takes, None for a pod whose address goes with it."""
+    keeper = keeper_of(owner, namespace)
+    return None if keeper is None else Place(keeper, name_in(keeper, pod_name))
 
 
 def exists(place: Place, application: Application | None) -> bool:

@@ -62,13 +62,15 @@ class Fold:
 
     def _check(self, entry: Entry, decoded: Commit | None) -> tuple[Commit, int]:
         sequence = entry.sequence
-        check_sequence(self.head, sequence)
+        if sequence != self.sequence + 1:
+            check_sequence(self.head, sequence)
         try:
             commit = decode(entry.payload) if decoded is None else decoded
             time = parse_time(commit.time)
         except (UnreadableCommitError, ValueError) as error:
             raise BrokenLogError(sequence, f"cannot be read: {error}") from error
-        check_prev(self.head, sequence, commit.prev)
+        if commit.prev != self.hash:
+            check_prev(self.head, sequence, commit.prev)
         if time < self.time:
             raise BrokenLogError(sequence, f"its time {commit.time} is before the commit before it")
         return commit, time

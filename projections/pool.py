@@ -164,19 +164,20 @@ class Pool:
 
     def take(self, address: int, allocation: Allocation) -> None:
         """An allocation holds the address from here on."""
-        assert address not in self.taken, "invariant 1: one holder"
-        assert contains(self.usable, address), "invariant 2: inside its pool"
-        reserved = self.reserved
-        assert not (reserved and contains(reserved, address)), (
-            "invariant 1: a reserved address is not given"
-        )
-        if address in self._released:
-            self._unrelease(address)
-        else:
-            self._take_fresh(address)
-        self.taken[address] = allocation
-        if not self._fresh:
+        holder = self.taken.setdefault(address, allocation)
+        assert holder is allocation, "invariant 1: one holder"
+        identity = self._released.pop(address, None)
+        if identity is not None:
+            self._forget_last(identity, address)
+        elif not self._take_fresh(address):
+            self._must_have_forgotten(address)
+        if not self._fresh and not self._released:
             self._begin_lap()
+
+    def _must_have_forgotten(self, address: int) -> None:
+        """Neither fresh nor released: it was forgotten, or cannot be given out."""
+        assert contains(self.usable, address), "invariant 2: inside its pool"
+        assert not contains(self.reserved, address), "invariant 1: a reserved address is not given"
 
     def adopt(self, address: int, allocation: Allocation) -> None:
         """Like `take`, of an address that was given out elsewhere: it may be reserved, or held."""
@@ -188,25 +189,28 @@ class Pool:
             self.take(address, allocation)
         self.held += allocation.is_held
 
-    def replace_holder(self, address: int, allocation: Allocation) -> None:
+    def replace_holder(self, address: int, before: Allocation, allocation: Allocation) -> None:
         """The allocation that holds the address has a new form."""
-        before = self.taken[address]
-        assert before.number == allocation.number
-        self.held += allocation.is_held - before.is_held
-        self.taken[address] = allocation
+        taken = self.taken
+        assert taken[address] is before
+        taken[address] = allocation
+        if not (before.sandbox and allocation.sandbox):
+            self.held += allocation.is_held - before.is_held
 
     def give_back(self, address: int, identity: Identity) -> None:
         """Nobody holds the address from here on; `identity` was the last."""
-        self.held -= self.taken.pop(address).is_held
+        if not self.taken.pop(address).sandbox:
+            self.held -= 1
         if not contains(self.usable, address):
             return
         if self.reserved and contains(self.reserved, address):
             self.reserved_free += 1
             return
-        self._released[address] = identity
+        released = self._released
+        released[address] = identity
         self._last_of[identity] = address
-        if len(self._released) > RELEASED_MAX:
-            self._unrelease(next(iter(self._released)))
+        if len(released) > RELEASED_MAX:
+            self._unrelease(next(iter(released)))
             self._begin_lap()
 
     def _begin_lap(self) -> None:
@@ -215,24 +219,28 @@ class Pool:
             self._fresh = without(minus(self.usable, self.reserved), self.taken)
 
     def _unrelease(self, address: int) -> None:
-        identity = self._released.pop(address)
-        if self._last_of.get(identity) == address:
-            del self._last_of[identity]
+        self._forget_last(self._released.pop(address), address)
 
-    def _take_fresh(self, address: int) -> None:
-        index = bisect_right(self._fresh, (address, 1 << 128)) - 1
-        if index < 0:
-            return
-        first, last = self._fresh[index]
-        if address > last:
-            return
-        if first == address < last:  # the next one, as it mostly is
-            self._fresh[index] = (address + 1, last)
-            return
+    def _forget_last(self, identity: Identity, address: int) -> None:
+        last = self._last_of.pop(identity, address)
+        if last != address:  # it has given back another one since
+            self._last_of[identity] = last
+
+    def _take_fresh(self, address: int) -> bool:
+        """Take an address out of the fresh ones, if it is among them."""
+        fresh = self._fresh
+        if fresh and fresh[0][0] == address < fresh[0][1]:  # the next one, as it mostly is
+            fresh[0] = (address + 1, fresh[0][1])
+            return True
+        index = bisect_right(fresh, (address, 1 << 128)) - 1
+        if index < 0 or address > fresh[index][1]:
+            return False
+        first, last = fresh[index]
         rest = [(first, address - 1)] if first < address else []
         if address < last:
             rest.append((address + 1, last))
-        self._fresh[index : index + 1] = rest
+        fresh[index : index + 1] = rest
+        return True
 
     def frozen(self) -> FrozenPool:
         """The pool as it is now, but for what is taken, which allocations tell."""

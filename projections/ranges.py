@@ -115,7 +115,8 @@ def size(intervals: Intervals) -> int:
 def contains(intervals: Intervals, value: int) -> bool:
     """Whether an address lies in one of the intervals."""
     if len(intervals) == 1:  # as most pools are
-        return intervals[0][0] <= value <= intervals[0][1]
+        first, last = intervals[0]
+        return first <= value <= last
     if not intervals:
         return False
     index = bisect_right(intervals, (value, 1 << 128)) - 1

@@ -127,4 +127,4 @@ def _grouped(values: Iterator[T], counts: Sequence[int]) -> list[tuple[T, ...]]:
 
 
 def _shared(values: Column[H], shared: Shared) -> Iterator[H]:
-    return Column([shared.one(value) for value in values.table], values.at).rows()
+    return Column([shared[value] for value in values.table], values.at).rows()

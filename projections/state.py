@@ -66,7 +66,7 @@ REFUSALS_MAX = 65_536
 """How many identities' last refusal is remembered, so that a retry is not recorded again."""
 
 
-class Moment(msgspec.Struct, frozen=True, gc=False):
+class Moment(msgspec.Struct, gc=False):
     """Where and when an event stands: commit, index, and the commit's time in microseconds."""
 
     sequence: int
@@ -214,16 +214,17 @@ def evolve_all(
 
     Raises `ContradictionError`; the state is then half changed.
     """
-    index = 0
+    at, apply = Moment(sequence, -1, time), _APPLY
     try:
-        for index, event in enumerate(events):
+        for event in events:
+            at.index += 1
             if before is not None:
                 before(state, event)
-            _APPLY[type(event)](state, event, Moment(sequence, index, time))
+            apply[type(event)](state, event, at)
     except (AssertionError, LookupError, ValueError, AddrFormatError) as error:
-        raise ContradictionError(index, error) from error
+        raise ContradictionError(at.index, error) from error
     state.events_ever += len(events)
-    state.position = Position(sequence, index)
+    state.position = Position(sequence, at.index)
 
 
 def _leadership_taken(state: State, event: LeadershipTaken, at: Moment) -> None:
@@ -302,56 +303,46 @@ def _reserve(state: State, ip_version: int) -> None:
 
 
 def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) -> None:
-    allocation = _allocation(state, event, at)
+    allocation = _allocated(state, event, at)
+    pools = state.pools
     for held in allocation.addresses:
-        state.pools[held.terms.pool].take(held.value, allocation)
-    _allocated(state, allocation)
+        pools[held.terms.pool].take(held.value, allocation)
 
 
 def _allocation_imported(state: State, event: AllocationImported, at: Moment) -> None:
-    allocation = _allocation(state, event, at)
+    allocation = _allocated(state, event, at)
     for held in allocation.addresses:
         state.pools[held.terms.pool].adopt(held.value, allocation)
-    _allocated(state, allocation)
 
 
-def _allocated(state: State, allocation: Allocation) -> None:
-    state.allocations.add(allocation)
-    state.allocated_ever += 1
-    if state.refusals:
-        state.refusals.pop(allocation.identity, None)
-
-
-def _allocation(
+def _allocated(
     state: State, event: AddressesAllocated | AllocationImported, at: Moment
 ) -> Allocation:
-    share, pod, interface = state.shared.one, event.pod, event.interface
-    assert state.allocations.of((pod.uid, interface)) is None, "invariant 8"
-    addresses = tuple([_held(state, fact) for fact in event.addresses])
-    return Allocation(
+    shared, pod, interface = state.shared, event.pod, event.interface
+    common = Common(pod.namespace, event.owner, interface, event.network, event.slot, event.routes)
+    addresses = event.addresses
+    if len(addresses) == 1:  # as most have
+        held: tuple[HeldAddress, ...] = (_held(state, addresses[0]),)
+    else:
+        held = tuple([_held(state, fact) for fact in addresses])
+    allocation = Allocation(
         number_of(event.allocation),
         pod.name,
         pod.uid,
-        share(event.node),
+        shared[event.node],
         event.sandbox,
-        share(_common(event)),
-        addresses,
+        shared[common],
+        held,
         at.sequence,
         at.index,
         at.time,
         at.time,
     )
-
-
-def _common(event: AddressesAllocated | AllocationImported) -> Common:
-    return Common(
-        event.pod.namespace,
-        event.owner,
-        event.interface,
-        event.network,
-        event.slot,
-        event.routes,
-    )
+    state.allocations.add(allocation)
+    state.allocated_ever += 1
+    if state.refusals:
+        state.refusals.pop((pod.uid, interface), None)
+    return allocation
 
 
 def _held(state: State, fact: Address) -> HeldAddress:
@@ -361,7 +352,7 @@ def _held(state: State, fact: Address) -> HeldAddress:
     terms = state.pools[fact.pool].terms
     if terms.gateway != fact.gateway or terms.prefix_length != int(length):
         assert 0 <= int(length) <= BITS[ip_version], "a prefix length"
-        terms = state.shared.one(Terms(fact.pool, ip_version, int(length), fact.gateway))
+        terms = state.shared[Terms(fact.pool, ip_version, int(length), fact.gateway)]
     return HeldAddress(terms, value)
 
 
@@ -370,27 +361,25 @@ def _allocation_rebound(state: State, event: AllocationRebound, at: Moment) -> N
     if pod is None:
         old, new = state.allocations.move(event.allocation, event.sandbox, at.time)
     else:
-        node = state.shared.one(event.node)
+        node = state.shared[event.node]
         old, new = state.allocations.pass_on(event.allocation, event.sandbox, pod, node, at.time)
-    _replace_holder(state, new)
-    _end_attachment(state, old, at)
-    state.refusals.pop(new.identity, None)
+    _changed(state, old, new, at)
+    if state.refusals:
+        state.refusals.pop((new.pod_uid, new.common.interface), None)
 
 
 def _addresses_held(state: State, event: AddressesHeld, at: Moment) -> None:
     old, new = state.allocations.hold(event.allocation)
-    _replace_holder(state, new)
-    _end_attachment(state, old, at)
+    _changed(state, old, new, at)
 
 
-def _replace_holder(state: State, allocation: Allocation) -> None:
-    for held in allocation.addresses:
-        state.pools[held.pool].replace_holder(held.value, allocation)
-
-
-def _end_attachment(state: State, allocation: Allocation, at: Moment) -> None:
-    if allocation.sandbox:
-        state.ended.end(allocation.attachment, at.time)
+def _changed(state: State, old: Allocation, new: Allocation, at: Moment) -> None:
+    """An allocation has another form, and its old attachment is over."""
+    pools = state.pools
+    for held in new.addresses:
+        pools[held.terms.pool].replace_holder(held.value, old, new)
+    if old.sandbox:
+        state.ended.end((old.sandbox, old.common.interface), at.time)
 
 
 def _application_created(state: State, event: ApplicationCreated, at: Moment) -> None:
@@ -410,9 +399,12 @@ def _application_deleted(state: State, event: ApplicationDeleted, at: Moment) ->
 
 def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> None:
     allocation = state.allocations.remove(event.allocation)
+    interface, pools = allocation.common.interface, state.pools
+    identity = allocation.pod_uid, interface
     for held in allocation.addresses:
-        state.pools[held.terms.pool].give_back(held.value, allocation.identity)
-    _end_attachment(state, allocation, at)
+        pools[held.terms.pool].give_back(held.value, identity)
+    if allocation.sandbox:
+        state.ended.end((allocation.sandbox, interface), at.time)
 
 
 def _attachment_deleted(state: State, event: AttachmentDeleted, at: Moment) -> None:

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from ipledger.events.facts import PoolSpec, ReservationSpec
 from ipledger.events.types import (
@@ -30,8 +30,6 @@ from ipledger.events.types import (
     ReservationUpdated,
 )
 
-_Address: TypeAlias = tuple[int, int]
-"""IP version and the address as an integer."""
 _Range: TypeAlias = tuple[int, int]
 
 _BEYOND = 1 << 128
@@ -50,10 +48,10 @@ class _PoolBook:
     held: set[int] = field(default_factory=set[int])
 
 
-@dataclass(slots=True)
-class _Holder:
+class _Holder(NamedTuple):
     identity: tuple[str, str]
-    addresses: list[tuple[str, _Address]]
+    addresses: tuple[tuple[str, int, int], ...]
+    """Pool, IP version, address as an integer."""
 
 
 class Bookkeeping:
@@ -66,7 +64,7 @@ class Bookkeeping:
         self._reservations: dict[str, ReservationSpec] = {}
         self._reserved: dict[int, list[_Range]] = {4: [], 6: []}
         self._pools: dict[str, _PoolBook] = {}
-        self._holder_of: dict[_Address, str] = {}
+        self._holder_of: dict[int, dict[int, str]] = {4: {}, 6: {}}
         self._live: dict[str, _Holder] = {}
         self._allocation_of: dict[tuple[str, str], str] = {}
         self._enter: dict[type[Event], Callable[[Any], None]] = {
@@ -138,29 +136,23 @@ class Bookkeeping:
     def _allocate(self, event: AddressesAllocated | AllocationImported) -> None:
         identity = (event.pod.uid, event.interface)
         allocation = event.allocation
-        other = self._allocation_of.get(identity)
-        if other is not None:
+        other = self._allocation_of.setdefault(identity, allocation)
+        if other is not allocation:
             what = f"pod {event.pod} interface {event.interface} holds {other} already"
             raise ViolationError(f"invariant 8: {what}")
         if allocation in self._live:
             raise ViolationError(f"invariant 8: allocation {allocation} is live already")
-        addresses = [(held.pool, _parse(held.address)) for held in event.addresses]
-        for pool, address in addresses:
-            if isinstance(event, AddressesAllocated):  # what others gave out may be reserved
-                self._must_not_be_reserved(address)
-            self._hold(pool, address, allocation)
+        addresses = tuple([(held.pool, *_parse(held.address)) for held in event.addresses])
+        for pool, version, value in addresses:
+            reserved = self._reserved[version]
+            if reserved and isinstance(event, AddressesAllocated) and _inside(reserved, value):
+                raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
+            self._hold(pool, version, value, allocation)
         self._live[allocation] = _Holder(identity, addresses)
-        self._allocation_of[identity] = allocation
 
-    def _must_not_be_reserved(self, address: _Address) -> None:
-        version, value = address
-        if _inside(self._reserved[version], value):
-            raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
-
-    def _hold(self, pool: str, address: _Address, allocation: str) -> None:
-        version, value = address
-        holder = self._holder_of.get(address)
-        if holder is not None:
+    def _hold(self, pool: str, version: int, value: int, allocation: str) -> None:
+        holder = self._holder_of[version].setdefault(value, allocation)
+        if holder is not allocation:
             what = f"{_text(version, value)} is held by {holder} already"
             raise ViolationError(f"invariant 1: {what}")
         book = self._pools.get(pool)
@@ -169,7 +161,6 @@ class Bookkeeping:
         if not _inside(book.ranges, value):
             what = f"{_text(version, value)} is not an address of pool {pool!r}"
             raise ViolationError(f"invariant 2: {what}")
-        self._holder_of[address] = allocation
         book.held.add(value)
 
     def _reserved_by(self, version: int, value: int) -> str:
@@ -179,26 +170,28 @@ class Bookkeeping:
         raise AssertionError("what is reserved is in a reservation")
 
     def _rebind(self, event: AllocationRebound) -> None:
-        self._must_live(event.allocation, "is rebound")
-        if event.pod is None:
+        allocation, pod = event.allocation, event.pod
+        self._must_live(allocation, "is rebound")
+        if pod is None:
             return
-        holder = self._live[event.allocation]
-        identity = (event.pod.uid, holder.identity[1])
-        other = self._allocation_of.get(identity, event.allocation)
-        if other != event.allocation:
-            what = f"pod {event.pod} interface {identity[1]} holds {other} already"
+        holder = self._live[allocation]
+        identity = (pod.uid, holder.identity[1])
+        other = self._allocation_of.get(identity, allocation)
+        if other != allocation:
+            what = f"pod {pod} interface {identity[1]} holds {other} already"
             raise ViolationError(f"invariant 8: {what}")
         del self._allocation_of[holder.identity]
-        holder.identity = identity
-        self._allocation_of[identity] = event.allocation
+        self._live[allocation] = holder._replace(identity=identity)
+        self._allocation_of[identity] = allocation
 
     def _release(self, event: AddressesReleased) -> None:
-        self._must_live(event.allocation, "is released")
-        holder = self._live.pop(event.allocation)
-        del self._allocation_of[holder.identity]
-        for pool, address in holder.addresses:
-            del self._holder_of[address]
-            self._pools[pool].held.discard(address[1])
+        allocation = event.allocation
+        self._must_live(allocation, "is released")
+        identity, addresses = self._live.pop(allocation)
+        del self._allocation_of[identity]
+        for pool, version, value in addresses:
+            del self._holder_of[version][value]
+            self._pools[pool].held.discard(value)
 
     def _must_live(self, allocation: str, what: str) -> None:
         if allocation not in self._live:
@@ -237,6 +230,9 @@ def _range(text: str) -> _Range:
 
 def _inside(ranges: list[_Range], address: int) -> bool:
     """Whether sorted ranges hold an address."""
+    if len(ranges) == 1:
+        first, last = ranges[0]
+        return first <= address <= last
     at = bisect_right(ranges, (address, _BEYOND))
     return at > 0 and address <= ranges[at - 1][1]
 
@@ -246,8 +242,8 @@ def _shared(left: list[_Range], right: list[_Range]) -> int | None:
     return next((first for first, last in pairs if first <= last), None)
 
 
-def _parse(text: str) -> _Address:
-    """`address/prefix length`. Raises `ValueError` naming the text."""
+def _parse(text: str) -> tuple[int, int]:
+    """IP version and integer of `address/prefix length`. Raises `ValueError` naming the text."""
     ip = text.partition("/")[0]
     try:
         if ":" in ip:

@@ -31,12 +31,10 @@ class Witness:
 
     def enter(self, sequence: int, commit: Commit, payload_hash: str) -> Wrong | None:
         """Take in the next commit, which continues the chain."""
-        for index, event in enumerate(commit.events):
-            if isinstance(event, CheckpointSigned):
-                wrong = self._signed(event, sequence, commit.prev)
-                if wrong:
-                    return Wrong(index, wrong)
-                self.seen += 1
+        if CheckpointSigned in map(type, commit.events):
+            wrong = self._all_signed(commit, sequence)
+            if wrong is not None:
+                return wrong
         for kept in self._kept:
             if kept.sequence == sequence and kept.hash != payload_hash:
                 return Wrong(0, _rewritten(kept, payload_hash))
@@ -48,6 +46,15 @@ class Witness:
         if cut is None:
             return None
         return f"missing: the log ends at {last}, a checkpoint of {cut.time} has {cut.sequence}"
+
+    def _all_signed(self, commit: Commit, sequence: int) -> Wrong | None:
+        for index, event in enumerate(commit.events):
+            if isinstance(event, CheckpointSigned):
+                wrong = self._signed(event, sequence, commit.prev)
+                if wrong:
+                    return Wrong(index, wrong)
+                self.seen += 1
+        return None
 
     def _signed(self, event: CheckpointSigned, sequence: int, prev: str) -> str:
         """What is wrong with a checkpoint in the log, '' if nothing is."""

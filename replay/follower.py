@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from ipledger.engine.metrics import table
 from ipledger.events import tracing
-from ipledger.events.log import Entry, Log, LogUnavailableError
+from ipledger.events.log import Entry, FollowedLog, LogUnavailableError
 from ipledger.replay.history_store import HistoryStore
 from ipledger.replay.history_writer import HistoryWriter, lock
 
@@ -32,7 +32,7 @@ class Metrics:
 class Follower:
     """Takes each commit of a log into a history as it comes. `clock` is in microseconds (Unix)."""
 
-    log: Log
+    log: FollowedLog
     store: HistoryStore
     clock: Callable[[], int]
     metrics: Metrics = field(default_factory=Metrics)

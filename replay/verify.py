@@ -61,7 +61,8 @@ class _Verification:
 
     def __init__(self, kept: Sequence[CheckpointSigned]) -> None:
         self._fold, self._books, self._witness = Fold(), Bookkeeping(), Witness(kept)
-        self._good = Report(True, 0, 0, str(START))
+        self._commits = self._events = self._checkpoints = 0
+        self._position = START
         self.is_over = False
 
     @property
@@ -72,7 +73,7 @@ class _Verification:
     @property
     def commits(self) -> int:
         """How many commits are good."""
-        return self._good.commits
+        return self._commits
 
     def take(self, entry: Entry) -> None:
         """Verify the next commit. Raises `_BadError`; it is over then."""
@@ -82,13 +83,10 @@ class _Verification:
         if wrong is not None:
             raise _BadError(Position(entry.sequence, wrong.place), wrong.reason)
         self.is_over = False
-        self._good = Report(
-            True,
-            entry.sequence,
-            self._good.events + len(commit.events),
-            str(self._fold.state.position),
-            self._witness.seen,
-        )
+        self._commits = entry.sequence
+        self._events += len(commit.events)
+        self._position = self._fold.state.position
+        self._checkpoints = self._witness.seen
 
     def end(self) -> None:
         """Nothing follows. Raises `_BadError` if something should."""
@@ -98,10 +96,12 @@ class _Verification:
 
     def report(self, bad: _BadError | None = None) -> Report:
         """What was found."""
+        position = str(self._position)
+        good = Report(True, self._commits, self._events, position, self._checkpoints)
         if bad is None:
-            return msgspec.structs.replace(self._good, digest=self._fold.state.digest())
+            return msgspec.structs.replace(good, digest=self._fold.state.digest())
         return msgspec.structs.replace(
-            self._good, ok=False, bad_position=str(bad.position), reason=str(bad)
+            good, ok=False, bad_position=str(bad.position), reason=str(bad)
         )
 
 

@@ -65,7 +65,7 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ipledger.events.jetstream._ANSWER_TIMEOUT_S", 0.5)
     monkeypatch.setattr("ipledger.events.jetstream._RETRY_MAX_S", 0.1)
     monkeypatch.setattr("ipledger.events.jetstream_reader._RETRY_S", 0.1)
-    monkeypatch.setattr("ipledger.events.jetstream_reader._LOOK_DELAY_S", 0.1)
+    monkeypatch.setattr("ipledger.events.continuity._LOOK_DELAY_S", 0.1)
     monkeypatch.setattr("ipledger.events.jetstream_reader._FETCH_TIMEOUT_S", 0.5)
 
 

@@ -12,6 +12,7 @@ from simulation.calm import calm_net
 from simulation.loop import Owner
 from simulation.stream import Stream
 
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.log import Appended, Conflict, Entry, Log
 from ipledger.events.memory import MemoryLog
@@ -174,10 +175,8 @@ class TestJetStreamLogOnASimulatedStream(LogContract):
         return cast("Log", Stream(net).log(net.connect(Owner(), "engine")))
 
 
-class TestJetStreamLog(LogContract):
-    @pytest.fixture
-    async def log(self, nc: NatsClient, realm: str) -> Log:
-        return cast("Log", await JetStreamLog.create(nc, realm))
+class ManyEntriesContract(LogContract):
+    """What holds for a log whose entries come over a connection."""
 
     async def test_reading_goes_over_more_entries_than_one_fetch_brings(self, log: Log) -> None:
         made = await filled(log, 1203)
@@ -194,3 +193,30 @@ class TestJetStreamLog(LogContract):
             assert entry == made[seen]
             seen += 1
         assert seen == len(made)
+
+
+class TestJetStreamLog(ManyEntriesContract):
+    @pytest.fixture
+    async def log(self, nc: NatsClient, realm: str) -> Log:
+        return cast("Log", await JetStreamLog.create(nc, realm))
+
+
+class _Written(DirectLog):
+    """A log that is written as an engine does, and read as an auditor does."""
+
+    @property
+    def payload_bytes_max(self) -> int:
+        return JetStreamLog.of(self.nc, self.realm).payload_bytes_max
+
+    async def append(
+        self, payload: bytes, *, after: int, traceparent: str = ""
+    ) -> Appended | Conflict:
+        writer = JetStreamLog.of(self.nc, self.realm)
+        return await writer.append(payload, after=after, traceparent=traceparent)
+
+
+class TestDirectLog(ManyEntriesContract):
+    @pytest.fixture
+    async def log(self, nc: NatsClient, realm: str) -> Log:
+        await JetStreamLog.create(nc, realm)
+        return cast("Log", _Written(nc, realm))

@@ -34,7 +34,11 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "webhook": {"tls": {"existingSecret": "certs", "caBundle": "Q0E="}},
         "image": {"pullSecrets": ["pull"]},
     },
-    "monitored": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}},
+    "monitored": {
+        "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
+        "prometheusRule": {"enabled": True, "labels": {"release": "prometheus"}},
+        "dashboard": {"enabled": True},
+    },
     "little": {"webhook": {"enabled": False}, "podDisruptionBudget": {"enabled": False}},
     "extra": {
         "agent": {"cni": {"force": True, "plugin": "macvlan", "link": "eth1"}, "extraArgs": ["-x"]},

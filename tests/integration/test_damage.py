@@ -15,7 +15,6 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-import nats
 import pytest
 from support.node import IPLEDGER, Node
 from support.program import until
@@ -145,7 +144,7 @@ def make_anew(node: Node) -> None:
 
 
 async def _delete(node: Node, *, make_anew: bool) -> None:
-    nc = await nats.connect(node.nats_url)
+    nc = await node.as_user("restore")
     try:
         await nc.jetstream().delete_stream("IPLEDGER_default")
         if make_anew:

@@ -21,7 +21,6 @@ from random import Random
 from typing import NamedTuple
 
 import msgspec
-import nats
 import pytest
 from support.apiserver import ApiServer, Fault
 from support.apiserver.errors import StatusError
@@ -35,8 +34,8 @@ from ipledger.engine.commands import ApplyApplication, ApplyPool
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events import commit
 from ipledger.events.clock import parse_time
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.facts import Application, PoolSpec
-from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.types import AddressesAllocated, AddressesReleased, AllocationRebound
 from ipledger.gc.settings import Settings
 
@@ -66,6 +65,7 @@ class Collector:
 
     def __init__(self, node: Node, kubeconfig: Path, settings: Settings, log: Path) -> None:
         self._command = [sys.executable, "-m", "support.collector_process", node.nats_url]
+        self._command += [str(node.key("controller"))]
         self._command += [str(kubeconfig), msgspec.json.encode(settings).decode()]
         self._log = log
         self._start()
@@ -132,16 +132,18 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
     settings = Settings(
         min_age_s=variant.min_age_s, interval_s=0.5, share_max=1.0, count_max=1_000_000
     )
-    nc = await nats.connect(node.nats_url)
+    nc, agent_nc = await node.as_user("admin"), await node.as_user(node.own_key)
     engine = EngineClient(nc, timeout_s=60.0)
+    agent = EngineClient(agent_nc, timeout_s=60.0)
     await engine.apply(ApplyPool(pool=POOL))
     cart = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", replicas=CARTS)
     await engine.apply(ApplyApplication(application=cart))
     collector = Collector(node, server.kubeconfig(tmp_path), settings, tmp_path / "collector.log")
-    churn, stop = Churn(truth, engine, random), asyncio.Event()
+    churn, stop = Churn(truth, agent, random), asyncio.Event()
     ending = contextlib.AsyncExitStack()
     ending.push_async_callback(server.close)
     ending.push_async_callback(nc.close)
+    ending.push_async_callback(agent_nc.close)
     ending.callback(collector.kill)
 
     async with ending:
@@ -156,7 +158,7 @@ async def test_no_live_address_is_freed_and_no_leak_is_left(
             stop.set()
         server.lag_s = 0.0
         left = await until_only_the_live_are_left(engine, churn)
-        log = await JetStreamLog.open(nc, "default")
+        log = DirectLog(nc, "default")
         freed = await check_the_log(log, churn)
 
     with capsys.disabled():
@@ -199,7 +201,7 @@ async def until_only_the_live_are_left(engine: EngineClient, churn: Churn) -> in
             await asyncio.sleep(0.2)
 
 
-async def check_the_log(log: JetStreamLog, churn: Churn) -> int:
+async def check_the_log(log: DirectLog, churn: Churn) -> int:
     """Whatever the collector freed had lost its pod before. Returns how many it freed."""
     owners: dict[str, str] = {}
     freed = 0

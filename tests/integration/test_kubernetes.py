@@ -147,6 +147,7 @@ def test_a_deployment_has_an_auto_pool_that_is_seen_and_goes_with_it(cluster: Cl
 def test_the_controller_as_a_role_of_its_own(cluster: Cluster, tmp_path: Path) -> None:
     """Beside the one of `up`: they do not fight."""
     command = [IPLEDGER, "controller", "--nats", cluster.node.nats_url, "--http", "0"]
+    command += ["--nkey", str(cluster.node.key("controller"))]
     command += ["--kubeconfig", str(cluster.node.kubeconfig)]
     program = Program("controller", command, tmp_path)
     program.launch()
@@ -161,6 +162,7 @@ def test_the_controller_as_a_role_of_its_own(cluster: Cluster, tmp_path: Path) -
 
 def test_an_address_whose_del_never_came_is_free_again(cluster: Cluster, tmp_path: Path) -> None:
     command = [IPLEDGER, "controller", "--nats", cluster.node.nats_url, "--http", "0"]
+    command += ["--nkey", str(cluster.node.key("controller"))]
     command += ["--kubeconfig", str(cluster.node.kubeconfig), "--min-age", "0"]
     program = Program("controller", command, tmp_path)
     program.launch()

@@ -26,7 +26,7 @@ OTHERS = chain(700, "other")
 
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ipledger.events.jetstream_reader._LOOK_DELAY_S", 0.05)
+    monkeypatch.setattr("ipledger.events.continuity._LOOK_DELAY_S", 0.05)
 
 
 @pytest.fixture

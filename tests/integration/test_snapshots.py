@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import nats
 import pytest
 from support.node import Node
 
@@ -57,7 +56,7 @@ def test_a_damaged_snapshot_is_told_of_and_the_log_is_folded(used: Node) -> None
     before = state(used)
     assert used.stop() == 0
     used.start()
-    asyncio.run(_lose_chunks(used.nats_url))
+    asyncio.run(_lose_chunks(used))
     used.kill()
 
     used.start()
@@ -67,8 +66,8 @@ def test_a_damaged_snapshot_is_told_of_and_the_log_is_folded(used: Node) -> None
     assert state(used) == before
 
 
-async def _lose_chunks(url: str) -> None:
-    nc = await nats.connect(url)
+async def _lose_chunks(node: Node) -> None:
+    nc = await node.as_user("engine")
     try:
         chunks = "$O.IPLEDGER_SNAPSHOTS_default.C.>"
         assert await nc.jetstream().purge_stream(BUCKET, subject=chunks)

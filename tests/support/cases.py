@@ -12,6 +12,7 @@ from support.scenario import read_table
 _ROOT = Path(__file__).parents[2]
 _PAGE = _ROOT / "docs" / "reference" / "spiderpool-cases.md"
 _TABLES = sorted((_ROOT / "tests" / "scenario").glob("*.txt"))
+_MODULES = sorted((_ROOT / "tests" / "integration").glob("test_*.py"))
 _ID = re.compile(r"\b[A-Z]\d{5}\b")
 
 
@@ -36,12 +37,17 @@ def covered() -> dict[str, list[str]]:
 
 
 def titles() -> Iterator[tuple[str, str]]:
-    """Every scenario, and every row of the judge's table: the name of the table, and the title."""
+    """Every scenario, every row of the judge's table: the name of the table, and the title.
+
+    Where a suite of real programs is what shows a case, what its module says of itself.
+    """
     for table in _TABLES:
         for scenario in read_table(table):
             yield table.name, scenario.title
     for row in judge_rows():
         yield JUDGE_TABLE.name, row.title
+    for module in _MODULES:
+        yield module.name, module.read_text().split('"""')[1]
 
 
 def summary() -> str:

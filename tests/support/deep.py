@@ -10,7 +10,7 @@ import msgspec
 
 from ipledger.projections.shared import Shared
 
-LOOKED_UP = ("_by_place", "_ended_at", "_last_of", "_of", "auto", "by_prefix")
+LOOKED_UP = ("_by_place", "_ended_at", "_last_of", "_of_pod", "_of_sandbox", "auto", "by_prefix")
 """Slots with mappings in which things are looked up by key, and whose order nothing depends on."""
 
 

@@ -8,21 +8,22 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-import nats
+from nats.aio.client import Client as NatsClient
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool
 from ipledger.engine.queries import AllocationsWhere
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.facts import PoolSpec
-from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.names import REALM_DEFAULT
 from ipledger.events.position import Position
 from ipledger.projections.rows import AllocationRow, PoolRow
+from support.keys import connect
 from support.program import READY_TIMEOUT_S, Program, until
 
 T = TypeVar("T")
@@ -56,6 +57,19 @@ class Operator:
     nats_url: str
     realm: str
 
+    def key(self, user: str) -> Path | None:
+        """The key of a user of the servers, None where they ask for none."""
+        return None
+
+    def identity(self) -> dict[str, str]:
+        """What tells a command who it is, beside the address of the servers."""
+        key = self.key("admin")
+        return {"IPLEDGER_NKEY": str(key)} if key is not None else {}
+
+    async def as_user(self, user: str = "admin") -> NatsClient:
+        """A client of NATS, as a user of the realm's servers."""
+        return await connect(self.nats_url, self.key(user))
+
     def apply(self, *pools: PoolSpec) -> None:
         """Create or change pools; none may be refused."""
 
@@ -86,9 +100,9 @@ class Operator:
         """Run `question(client)` with a client that knows of everything in the log by now."""
 
         async def run() -> T:
-            nc = await nats.connect(self.nats_url.split(","))
+            nc = await self.as_user()
             try:
-                log = await JetStreamLog.open(nc, self.realm)
+                log = DirectLog(nc, self.realm)
                 client = EngineClient(nc, self.realm, ASK_TIMEOUT_S)
                 client.position = Position(await log.last(), 0)
                 return await question(client)
@@ -106,6 +120,7 @@ class Operator:
                 "IPLEDGER_NATS": self.nats_url,
                 "IPLEDGER_REALM": self.realm,
                 "COLUMNS": "200",
+                **self.identity(),
             },
             capture_output=True,
             text=True,
@@ -148,17 +163,33 @@ class Node(Operator, Runtime):
     shim: Path
     name: str = "node-1"
     kubeconfig: Path | None = None
+    run: Sequence[str] = (IPLEDGER,)
+    """What runs `ipledger`."""
     realm: str = field(default=REALM_DEFAULT, init=False)
     nats_url: str = field(default="", init=False)
     http_url: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.socket = self.root / "agent.sock"
-        command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
+        command = [*self.run, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
         command += ["--nats-port", "0", "--http", "0", "--node", self.name]
         if self.kubeconfig is not None:
             command += ["--kubeconfig", str(self.kubeconfig)]
-        self.program = Program("up", command, self.root)
+        config = {"XDG_CONFIG_HOME": str(self.root / "config")}
+        self.program = Program("up", command, self.root, {**os.environ, **config})
+
+    def key(self, user: str) -> Path:
+        """See `Operator.key`."""
+        return self.root / "data" / "access" / "keys" / f"{user}.nk"
+
+    @property
+    def own_key(self) -> str:
+        """The user of this node's agent."""
+        return f"node-{self.name}"
+
+    def identity(self) -> dict[str, str]:
+        """None: the key is found by the address of the server, as its owner finds it."""
+        return {"XDG_CONFIG_HOME": str(self.root / "config")}
 
     @property
     def log(self) -> Path:

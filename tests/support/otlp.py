@@ -64,6 +64,12 @@ class Receiver:
         wanted = {key.replace("_", "."): value for key, value in attributes.items()}
         return [s for s in self.spans if s.name == name and wanted.items() <= s.attributes.items()]
 
+    def linked(self, name: str) -> Received:
+        """The one span of this name with links: a command sent again under load writes nothing."""
+        found = until(lambda: [span for span in self.named(name) if span.links], WAIT_S)
+        assert len(found) == 1, found
+        return found[0]
+
     def by_id(self, span: str) -> Received:
         """One span, once it has come."""
         return until(lambda: next((s for s in self.spans if s.id == span), None), WAIT_S)

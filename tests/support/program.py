@@ -7,7 +7,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -34,6 +34,7 @@ class Program:
     name: str
     command: Sequence[str]
     logs: Path
+    env: Mapping[str, str] | None = None
     _process: subprocess.Popen[bytes] | None = field(default=None, init=False)
     _starts: int = field(default=0, init=False)
 
@@ -64,6 +65,7 @@ class Program:
                 stdout=subprocess.DEVNULL,
                 stderr=stderr,
                 preexec_fn=_die_with_parent,
+                env=self.env,
             )
 
     def line(self, pattern: str) -> re.Match[str]:

@@ -82,9 +82,9 @@ def test_a_changed_allocation_keeps_its_place_in_the_order(live: Allocations) ->
 def test_values_are_shared_up_to_a_limit() -> None:
     shared = Shared()
     first = "node-" + str(1)
-    assert shared.one(first) is first
-    assert shared.one("node-" + str(1)) is first
+    assert shared[first] is first
+    assert shared["node-" + str(1)] is first
     for number in range(SHARED_MAX):
-        shared.one(f"other-{number}")
+        shared[f"other-{number}"]
     again = "node-" + str(1)
-    assert shared.one(again) is again, "the first one was let go"
+    assert shared[again] is again, "the first one was let go"

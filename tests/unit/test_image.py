@@ -15,7 +15,6 @@ from ipledger.projections.allocations import (
     Allocations,
     Common,
     HeldAddress,
-    Interfaces,
     Terms,
 )
 from ipledger.projections.fence import EndedAttachments
@@ -44,7 +43,6 @@ IMAGED: dict[type, set[str]] = {
     },
     Pool: {"_fresh", "_last_of", "_released", "spec", "taken", "terminating"},
     Allocations: {"_by_number"},
-    Interfaces: set(),
     EndedAttachments: {"_order"},
     NameIndex: set(),
     Shared: set(),
@@ -59,10 +57,9 @@ MADE_AGAIN: dict[type, set[str]] = {
     State: {"directory", "reserved", "shared"},
     Pool: {"held", "reserved", "reserved_free", "terms", "total", "usable"},
     Allocations: {"_by_place", "_of_pod", "_of_sandbox"},
-    Interfaces: {"_of"},
     EndedAttachments: {"_ended_at"},
     NameIndex: {"names"},
-    Shared: {"_first"},
+    Shared: set(),
 }
 """What follows from what the image holds."""
 
