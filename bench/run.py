@@ -28,6 +28,7 @@ ALL = (
     "failover",
     "cluster",
     "collector",
+    "agents",
     "history",
     "controller",
     "webhook",

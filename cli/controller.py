@@ -19,6 +19,9 @@ def controller(
     http: int = 9476,
     timeout: float = 10.0,
     gc: Annotated[bool, Parameter(env_var="IPLEDGER_GC_ENABLED", negative="--no-gc")] = True,
+    endpoints: Annotated[
+        bool, Parameter(env_var="IPLEDGER_ENDPOINTS", negative="--no-endpoints")
+    ] = False,
     flags: GcFlags = gc_settings.DEFAULT,
     server: Server = DEFAULT_SERVER,
     logs: LogFlags = log_flags.DEFAULT,
@@ -39,13 +42,14 @@ def controller(
         Seconds for which a command is tried before its object is put back.
     gc
         Collect zombies: free the allocations that no pod uses any more.
+    endpoints
+        Show what each pod has as a SpiderEndpoint, for whoever reads those.
     """
     server.check()
     cluster = parse_cluster(kubeconfig or IN_CLUSTER)
     from ipledger.cli.role_controller import ControllerOptions, run_controller
 
+    collecting = flags.settings() if gc else None
     run_controller(
-        ControllerOptions(
-            server, cluster, http, timeout, flags.settings() if gc else None, logs.settings()
-        )
+        ControllerOptions(server, cluster, http, timeout, collecting, endpoints, logs.settings())
     )

@@ -132,7 +132,7 @@ async def reads(connection: Connection, source: Source, at: str) -> AsyncGenerat
     from ipledger.replay.reads import StateReads
 
     if not at and source.file is None:
-        async with engine_client(connection) as client:
+        async with present(connection) as client:
             yield client
         return
     async with open_past(connection, source) as past:
@@ -153,6 +153,20 @@ async def moment_of(past: Past, text: str, option: str) -> Moment:
     if "." in text:
         return await past.at_position(Position.parse(text))
     return await past.end_of((await past.at_position(Position(int(text), 0))).position.sequence)
+
+
+@asynccontextmanager
+async def present(connection: Connection) -> AsyncGenerator[EngineClient]:
+    """The engine, asked about now; says in the end what position its answers are true at."""
+    from ipledger.events.position import START
+
+    async with engine_client(connection) as client:
+        try:
+            yield client
+        finally:
+            first, last = client.oldest, client.position
+            if last != START:
+                note(f"at {last}" if first == last else f"at {first} to {last}")
 
 
 def stands_on(moment: Moment) -> None:

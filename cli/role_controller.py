@@ -53,6 +53,8 @@ class ControllerOptions:
     timeout_s: float
     collecting: Settings | None
     """How zombies are collected; None if they are not."""
+    endpoints: bool = False
+    """Whether pods are shown as SpiderEndpoints."""
     logs: LogSettings = DEFAULT_LOGS
 
 
@@ -104,7 +106,9 @@ async def running_controller(
     realm = options.server.realm
     engine = EngineClient(nc, realm, options.timeout_s)
     async with connected_api(options.cluster.kubeconfig) as api:
-        controller = Controller(api, engine, log, snapshots(nc, realm), _now, random.random)
+        controller = Controller(
+            api, engine, log, snapshots(nc, realm), _now, random.random, endpoints=options.endpoints
+        )
         exposition.add_role(Role.CONTROLLER, nc)
         for source in (controller, CONTROLLER, ClientMetrics(engine, Role.CONTROLLER)):
             exposition.add(source)

@@ -60,7 +60,8 @@ def exhaustion_text(found: Exhaustion | None) -> str:
     seen = f"{rate} over the last {duration_text(found.window_seconds)}, seasons ignored"
     if found.full_in_seconds is None:
         return f"never at this rate ({seen})"
-    return f"{duration_text(found.full_in_seconds)} ({seen})"
+    left = duration_text(found.full_in_seconds) if found.full_in_seconds else "it is full"
+    return f"{left} ({seen})"
 
 
 def duration_text(seconds: float) -> str:

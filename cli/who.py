@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from ipledger.cli.connection import DEFAULT, Connection, engine_client
+from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import EXIT_FAILURE, UsageError
 from ipledger.cli.output import Format, Output, note, print_one
-from ipledger.cli.past import SOURCE, At, Source, moment_of, open_past, stands_on
+from ipledger.cli.past import SOURCE, At, Source, moment_of, open_past, present, stands_on
 from ipledger.cli.views import ALLOCATION_COLUMNS, HOLDER_THEN_COLUMNS
 from ipledger.events.addresses import parse_ip
 
@@ -82,7 +82,7 @@ async def _now(
 ) -> int:
     from ipledger.engine.queries import AllocationsWhere
 
-    async with engine_client(connection) as client:
+    async with present(connection) as client:
         async for page in client.allocations(AllocationsWhere(address=address)):
             for row in page.allocations:
                 print_one(row, ALLOCATION_COLUMNS, output)

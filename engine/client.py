@@ -101,7 +101,7 @@ class EngineClient:
 
     `timeout_s` is how long a request is tried; each one may be given less. Whichever engine
     answers a query, its answer is at least as new as any that this client was given before: it
-    reads what it wrote. `position` is the newest one.
+    reads what it wrote. `position` is the newest one, `oldest` where the first answer stood.
     """
 
     bus: Bus
@@ -109,6 +109,7 @@ class EngineClient:
     timeout_s: float = 10.0
     random: Random = field(default_factory=Random)
     position: Position = field(default=START, init=False)
+    oldest: Position = field(default=START, init=False)
     counts: Counts = field(default_factory=Counts, init=False)
 
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
@@ -316,6 +317,8 @@ class EngineClient:
         position: str = getattr(answer, "position", "")
         if position:
             self.position = max(self.position, Position.parse(position))
+            if self.oldest == START:
+                self.oldest = self.position
 
 
 def _begin_span(subject: str, parent: str) -> Span:

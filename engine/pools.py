@@ -117,7 +117,9 @@ def _removes_held(pool: Pool, spec: PoolSpec) -> Refusal | None:
 
 def _overlaps(state: State, spec: PoolSpec) -> Refusal | None:
     addresses = usable(spec)
-    for prefix, names in sorted(state.directory.by_prefix.items()):
+    directory = state.directory
+    for prefix in directory.prefixes.overlapping(spec.subnet):
+        names = directory.by_prefix[prefix]
         if prefix != spec.subnet:
             refusal = _overlaps_prefix(spec, prefix, f"pool {names[0]!r}")
         else:

@@ -201,6 +201,7 @@ class Collector:
             found = await asyncio.gather(*map(self._claims_of, uids))
             claims = [claim for some in found for claim in some]
             if claims:
+                self._looker.total = (await self.engine.status()).allocations
                 await self._learn_owners(claims)
                 zombies = self._sorted(self._looker.judged(claims, report), report)
                 await self._looker.settle(zombies, report)

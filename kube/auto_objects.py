@@ -16,11 +16,12 @@ from ipledger.events.facts import AutoPool, PoolSpec
 from ipledger.events.position import Position
 from ipledger.kube.objects import FINALIZER
 from ipledger.kube.resources import RECLAIM
+from ipledger.projections.cluster.metadata import Object
 from ipledger.projections.cluster.spiderpool import Resource
 from ipledger.projections.labels import auto_labels
 
 MADE = "ipledger.io/made-at"
-"""The annotation with the position at which the pool was seen that an object was made for."""
+"""The annotation with the position at which the pool or pod was seen that an object is for."""
 
 _APPLICATION = "ipam.spidernet.io/owner-application-name"
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -39,8 +40,8 @@ def body_of(spec: PoolSpec, at: Position) -> dict[str, Any]:
     return {"metadata": metadata, "spec": fields}
 
 
-def made_at(found: Resource) -> Position | None:
-    """Where the pool was seen that an object was made for, None for an object of somebody else."""
+def made_at(found: Object) -> Position | None:
+    """Where the pool or pod was seen that an object is for, None for somebody else's object."""
     text = found.metadata.annotations.get(MADE)
     try:
         return None if text is None else Position.parse(text)

@@ -23,6 +23,7 @@ from ipledger.events.log import FollowedLog
 from ipledger.events.tasks import first_to_end
 from ipledger.kube import metrics, objects
 from ipledger.kube.application_controller import KINDS, ApplicationController
+from ipledger.kube.endpoint_controller import EndpointController
 from ipledger.kube.log_view import BehindError, LogView
 from ipledger.kube.objects import Face
 from ipledger.kube.pool_controller import PoolController
@@ -30,12 +31,12 @@ from ipledger.kube.resource_controller import ResourceController
 from ipledger.kube.touched import Touched
 from ipledger.kube.work_queue import WorkQueue
 from ipledger.kube.writes import Writes
-from ipledger.projections.cluster.kinds import Kind
+from ipledger.projections.cluster.kinds import ENDPOINTS, Kind
 from ipledger.projections.cluster.live.api import Api, ApiError, ApiUnreachableError
 from ipledger.projections.cluster.live.watch import Watch
 from ipledger.projections.cluster.metadata import Key, Metadata
 from ipledger.projections.cluster.mirror import Modified, Synced
-from ipledger.projections.cluster.spiderpool import Resource
+from ipledger.projections.cluster.spiderpool import Resource, SpiderEndpoint
 from ipledger.projections.cluster.watch_counts import WatchCounts
 
 _log = logging.getLogger(__name__)
@@ -65,8 +66,8 @@ _Work: TypeAlias = Callable[[Key], Awaitable[None]]
 class Controller:
     """Carries custom resources and workloads between an API server and the log.
 
-    `random` gives numbers from 0 to 1. `ready` is set once the log is loaded and all custom
-    resources were listed.
+    `random` gives numbers from 0 to 1; with `endpoints`, pods are shown as SpiderEndpoints. `ready`
+    is set once the log is loaded and all custom resources were listed.
     """
 
     api: Api
@@ -76,11 +77,13 @@ class Controller:
     clock: Callable[[], str]
     random: Callable[[], float]
     refused_again_s: float = 60.0
+    endpoints: bool = False
     ready: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _view: LogView = field(init=False)
     _queue: WorkQueue[_Job] = field(init=False)
     _writes: Writes = field(init=False)
     _watches: dict[str, WatchCounts] = field(default_factory=dict[str, WatchCounts], init=False)
+    _endpoints: EndpointController | None = field(default=None, init=False)
     _work: dict[str, _Work] = field(default_factory=dict[str, _Work], init=False)
     _resources: list[ResourceController] = field(
         default_factory=list[ResourceController], init=False
@@ -90,6 +93,9 @@ class Controller:
         self._view = LogView(self.log, self.snapshots, self._on_touched)
         self._queue = WorkQueue(self._do, _tell_failure, self.random, _EXPECTED, _measure)
         self._writes = Writes(self.api, self.clock)
+        if self.endpoints:
+            self._endpoints = self._endpoint_controller()
+            self._view.on_pods = self._endpoints.touch
         self._resources = [
             self._resource_controller(PoolController, objects.POOLS),
             self._resource_controller(ResourceController, objects.SUBNETS),
@@ -111,6 +117,21 @@ class Controller:
         yield table.CONTROLLER_QUEUE.value(len(self._queue))
         yield from WatchMetrics(Role.CONTROLLER, self._watches).collect()
 
+    def _endpoint_controller(self) -> EndpointController:
+        watch: Watch[SpiderEndpoint] = Watch(self.api, ENDPOINTS, random=self.random)
+        self._watches[ENDPOINTS.plural] = watch.counts
+        name = ENDPOINTS.name
+
+        def failed(key: Key, error: Exception, pause_s: float) -> None:
+            _tell_failure(_Job(name, key), error, pause_s)
+
+        def told(key: Key, seconds: float, done: bool) -> None:
+            metrics.worked(name, seconds, done=done)
+
+        return EndpointController(
+            watch, self._view, self._writes, self.random, failed, told, _EXPECTED
+        )
+
     async def run(self) -> None:
         """Work until cancelled. Raises `BrokenLogError`."""
         await first_to_end(self._view.run(), self._run())
@@ -121,6 +142,7 @@ class Controller:
             self._queue.run(_WORKERS),
             *(self._watch(one.watch, one.face.kind, one) for one in self._resources),
             *(self._watch_workloads(versions) for versions in KINDS),
+            *((self._endpoints.run(),) if self._endpoints is not None else ()),
         )
 
     def _resource_controller(

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 from ipledger.engine.replica import Replica
 from ipledger.engine.snapshots import Snapshots, load
+from ipledger.events.facts import Pod
 from ipledger.events.log import FollowedLog, LogUnavailableError
 from ipledger.events.position import Position
 from ipledger.events.types import AnyEvent
-from ipledger.kube.touched import Touched, touched
+from ipledger.kube.touched import Touched, pods_touched, touched
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -31,14 +32,19 @@ class BehindError(Exception):
 
 @dataclass(slots=True)
 class LogView:
-    """A fold of `log` that goes on with it. `on_touched` is told of what changed, once a commit."""
+    """A fold of `log` that goes on with it. `on_touched` is told of what changed, once a commit.
+
+    `on_pods` is told of the pods whose allocations changed.
+    """
 
     log: FollowedLog
     snapshots: Snapshots | None
     on_touched: Callable[[set[Touched]], None]
+    on_pods: Callable[[set[Pod]], None] | None = None
     loaded: asyncio.Event = field(default_factory=asyncio.Event, init=False)
     _replica: Replica | None = field(default=None, init=False)
     _touched: set[Touched] = field(default_factory=set[Touched], init=False)
+    _pods: set[Pod] = field(default_factory=set[Pod], init=False)
 
     @property
     def state(self) -> State:
@@ -69,8 +75,13 @@ class LogView:
 
     def _before(self, state: State, event: AnyEvent) -> None:
         self._touched.update(touched(state, event))
+        if self.on_pods is not None:
+            self._pods.update(pods_touched(state, event))
 
     def _on_commit(self, state: State) -> None:
         if self._touched:
             names, self._touched = self._touched, set()
             self.on_touched(names)
+        if self._pods and self.on_pods is not None:
+            pods, self._pods = self._pods, set()
+            self.on_pods(pods)

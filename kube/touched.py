@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ipledger.events.facts import Pod
 from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AllocationImported,
     AllocationRebound,
     AnyEvent,
     PoolCreated,
@@ -43,7 +45,7 @@ def touched(state: State, event: AnyEvent) -> Iterator[Touched]:
     A subnet's status tells of its pools.
     """
     match event:
-        case AddressesAllocated():
+        case AddressesAllocated() | AllocationImported():
             yield from _pools(address.pool for address in event.addresses)
         case AllocationRebound() | AddressesHeld() | AddressesReleased():
             held = state.allocations.get(event.allocation)
@@ -65,6 +67,26 @@ def touched(state: State, event: AnyEvent) -> Iterator[Touched]:
             yield Touched(RESERVATION, event.name)
         case _:
             pass
+
+
+def pods_touched(state: State, event: AnyEvent) -> Iterator[Pod]:
+    """The pods whose allocations are others behind an event than before it, which `state` is."""
+    match event:
+        case AddressesAllocated() | AllocationImported():
+            yield event.pod
+        case AllocationRebound(pod=Pod() as pod):
+            yield pod
+            yield from _pod_of(state, event.allocation)
+        case AllocationRebound() | AddressesHeld() | AddressesReleased():
+            yield from _pod_of(state, event.allocation)
+        case _:
+            pass
+
+
+def _pod_of(state: State, allocation: str) -> Iterator[Pod]:
+    held = state.allocations.get(allocation)
+    if held is not None:
+        yield held.pod
 
 
 def _pools(names: Iterable[str]) -> Iterator[Touched]:

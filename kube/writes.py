@@ -64,13 +64,14 @@ class Writes:
         patch = {"metadata": {"uid": found.uid}, "status": {**status, "conditions": told}}
         await self._if_there("PATCH", path, patch, MERGE_PATCH)
 
-    async def create(self, kind: Kind[Any], body: dict[str, Any]) -> None:
-        """Create an object. One that is there already is let be."""
+    async def create(self, kind: Kind[Any], body: dict[str, Any], namespace: str = "") -> None:
+        """Create an object. One that is there already is let be, and so is a namespace that is
+        gone."""
         whole = {"apiVersion": kind.api_version, "kind": kind.name, **body}
         try:
-            await self._api.call("POST", kind.path(), whole)
+            await self._api.call("POST", kind.path(namespace), whole)
         except ApiError as error:
-            if error.reason != "AlreadyExists":
+            if error.reason not in ("AlreadyExists", "NotFound"):
                 raise
 
     async def delete(self, kind: Kind[Any], found: Object) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from ipledger.events.facts import PoolSpec
 from ipledger.projections.applications import ApplicationKey, key_of_owner
 from ipledger.projections.name_index import NameIndex
+from ipledger.projections.prefixes import Prefixes
 
 
 class AutoKey(NamedTuple):
@@ -34,12 +35,13 @@ class Directory:
     The names of a family and of a prefix are in alphabetical order.
     """
 
-    __slots__ = ("auto", "by_prefix", "defaults", "names")
+    __slots__ = ("auto", "by_prefix", "defaults", "names", "prefixes")
 
     def __init__(self) -> None:
         self.defaults: dict[int, tuple[str, ...]] = {4: (), 6: ()}
         self.names: dict[int, NameIndex] = {4: NameIndex(()), 6: NameIndex(())}
         self.by_prefix: dict[str, tuple[str, ...]] = {}
+        self.prefixes = Prefixes()
         self.auto: dict[AutoKey, str] = {}
 
     def enter(self, spec: PoolSpec, before: PoolSpec | None) -> None:
@@ -47,6 +49,8 @@ class Directory:
         version, name = spec.ip_version, spec.name
         if before is None:
             self.names[version] = NameIndex(_with(self.names[version].names, name))
+            if spec.subnet not in self.by_prefix:
+                self.prefixes.add(spec.subnet)
             self.by_prefix[spec.subnet] = _with(self.by_prefix.get(spec.subnet, ()), name)
         if spec.default != (before is not None and before.default):
             change = _with if spec.default else _without
@@ -72,12 +76,14 @@ class Directory:
             self.by_prefix[spec.subnet] = rest
         else:
             del self.by_prefix[spec.subnet]
+            self.prefixes.remove(spec.subnet)
 
     def copied(self) -> Directory:
         """A directory of its own with the same content."""
         mine = copy.copy(self)
         mine.defaults, mine.names = dict(self.defaults), dict(self.names)
         mine.by_prefix, mine.auto = dict(self.by_prefix), dict(self.auto)
+        mine.prefixes = self.prefixes.copied()
         return mine
 
 

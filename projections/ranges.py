@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable
+from functools import lru_cache
 from typing import TypeAlias
 
 from netaddr import IPNetwork, IPRange, IPSet
@@ -101,6 +102,7 @@ def members(values: Collection[int], intervals: Intervals) -> list[int]:
     return [value for value in values if contains(intervals, value)]
 
 
+@lru_cache(maxsize=1 << 14)
 def network(cidr: str) -> Interval:
     """First and last address of a prefix."""
     net = IPNetwork(cidr)

@@ -561,11 +561,13 @@ async def test_bookmarks_tell_the_version_before_a_watch_ends(cluster: Cluster) 
     assert int(version_of(told[-1]["object"])) >= int(version_of(made))
 
 
-async def test_a_watch_of_a_kind_that_does_not_change_has_no_bookmarks(cluster: Cluster) -> None:
-    path = cluster.path("configmaps")
-    start = version_of(await cluster.create("configmaps", "one"))
+async def test_a_watch_of_a_kind_that_does_not_change_has_no_bookmarks(
+    cluster: Cluster, gadgets: str
+) -> None:
+    """Of a kind that nobody else has: each new namespace brings a ConfigMap."""
+    start = version_of(await cluster.call("POST", gadgets, gadget("one")))
     query = {"timeoutSeconds": WATCH_S, "allowWatchBookmarks": "true", "labelSelector": "mine=yes"}
-    async with cluster.watch(path, start, **query) as events:
+    async with cluster.watch(gadgets, start, **query) as events:
         assert [one async for one in events] == []
 
 

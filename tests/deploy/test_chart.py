@@ -139,6 +139,20 @@ def test_the_agent_can_change_nothing_in_the_cluster() -> None:
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
+def test_the_controller_may_write_endpoints_only_where_it_is_told_to() -> None:
+    for values, may in (({}, False), ({"controller": {"endpoints": True}}, True)):
+        found = objects(values)
+        (role,) = [
+            r for r in of_kind(found, "ClusterRole") if r["metadata"]["name"].endswith("controller")
+        ]
+        resources = {resource for rule in role["rules"] for resource in rule["resources"]}
+        assert ("spiderendpoints" in resources) is may
+        arguments = [
+            a for _, p in workloads(found) for c in containers(p) for a in c.get("args", ())
+        ]
+        assert ("--endpoints" in arguments) is may
+
+
 def test_nothing_of_ours_waits_for_an_address_or_for_dns() -> None:
     for component, pod in workloads(DEFAULT):
         assert pod["hostNetwork"] is True, component

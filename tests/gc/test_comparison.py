@@ -15,6 +15,7 @@ from ipledger.events.clock import parse_time
 from ipledger.events.facts import Application, Owner
 from ipledger.events.types import AddressesReleased
 from ipledger.gc.applications import known_applications
+from ipledger.gc.metrics import REGISTRY
 from ipledger.gc.report import Outcome, Report
 
 UID = "0b1c2d3e-0000-4000-8000-000000000009"
@@ -59,6 +60,13 @@ async def test_a_dry_run_frees_nothing_and_says_what_it_would_free(field: Field)
     assert await field.held() == ["gone-0", "gone-1"]
 
 
+def shown(name: str, **labels: str) -> float:
+    """A metric of the collector as a scrape has it."""
+    value = REGISTRY.get_sample_value(f"ipledger_gc_{name}", labels)
+    assert value is not None
+    return value
+
+
 async def test_a_young_allocation_is_looked_at_later(field: Field) -> None:
     field.pod("other")
     await field.zombies(1)
@@ -76,9 +84,11 @@ async def test_a_pod_that_the_watch_does_not_have_yet_is_spared_by_a_direct_read
     await collector.view.sync(30)
     await field.add(field.pod("late"))
 
+    before = shown("spared_total", reason="running")
     report = await collector.compare()
 
     assert outcomes(report) == {"late": "spared"}
+    assert shown("spared_total", reason="running") == before + 1
     assert await field.held() == ["late"]
 
 
@@ -223,7 +233,12 @@ async def test_what_is_read_of_a_server_without_any_pod_is_not_believed(field: F
     assert [f.outcome for f in report.findings] == ["withheld"]
     assert (report.withheld, report.applications) == ("the API server knows no pod at all", [])
     assert await field.held() == ["new"]
+    assert shown("withheld") == 1
+    deleted, freed = shown("applications_deleted_total"), shown("freed_total", reason="gone")
     assert len((await collector.compare(sure=True)).applications) == 1
+    assert shown("applications_deleted_total") == deleted + 1
+    assert shown("freed_total", reason="gone") == freed + 1
+    assert shown("withheld") == 0
     assert await field.held() == []
 
 

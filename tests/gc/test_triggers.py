@@ -207,3 +207,14 @@ async def test_what_an_operator_freed_first_is_no_trouble(field: Field) -> None:
         await field.add(field.pod("again"))
         field.delete("again")
         await collector.until(Outcome.FREED, "again")
+
+
+async def test_how_many_are_believed_follows_the_allocations_there_are_now(field: Field) -> None:
+    field.node()
+    async with running(field, count_max=1) as collecting:  # it has compared none with none
+        pods = [field.pod(f"web-{number}") for number in range(20)]
+        for pod in pods:
+            await field.add(pod)
+        for name in ("web-0", "web-1", "web-2"):
+            field.delete(name)
+        await collecting.until(Outcome.FREED, "web-0", "web-1", "web-2")

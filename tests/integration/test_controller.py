@@ -13,6 +13,7 @@ from nats.aio.client import Client as NatsClient
 from support.apiserver import Fault
 from support.apiserver.errors import StatusError
 from support.kube import (
+    ENDPOINTS,
     FINALIZER,
     POOLS,
     RESERVATIONS,
@@ -416,7 +417,7 @@ async def test_conflicts_and_errors_of_the_api_server_are_outlived(cluster: Kube
 async def test_every_call_is_documented(cluster: Kube) -> None:
     server = cluster.server
     server.define("kubevirt.io/v1", "virtualmachines", "VirtualMachine")
-    async with cluster.controlled():
+    async with cluster.controlled(endpoints=True):
         make(server, SUBNETS, "blue", **BLUE)
         await cluster.until(lambda: condition(seen(server, SUBNETS, "blue"), "Accepted"))
         make(server, RESERVATIONS, "printers", ips=["10.9.0.1"])
@@ -432,6 +433,12 @@ async def test_every_call_is_documented(cluster: Kube) -> None:
         for other in others:
             await cluster.client.apply(other)
         await cluster.until(lambda: applied_again(cluster) == {"part", "blue", "printers"})
+        await add(cluster, "web-0", "part")
+        await cluster.until(lambda: seen(server, ENDPOINTS, "web-0", "shop"))
+        server.change(ENDPOINTS, "web-0", "shop", status={"current": {"node": "n2"}})
+        await cluster.until(lambda: node_shown(cluster, "web-0") == "n1")
+        await delete(cluster, "web-0")
+        await cluster.until(lambda: seen(server, ENDPOINTS, "web-0", "shop") is None)
         uid = workload(server, "deployments", "web", 2, subnet=WANTS_BLUE)
         name = f"auto4-web-eth0-{uid.rpartition('-')[2][:5]}"
         await cluster.until(lambda: seen(server, POOLS, name))
@@ -440,7 +447,7 @@ async def test_every_call_is_documented(cluster: Kube) -> None:
         for plural, one in ((POOLS, "part"), (SUBNETS, "blue"), (RESERVATIONS, "printers")):
             server.delete(plural, one)
             await cluster.until(partial(is_gone, cluster, plural, one))
-        await server.until_watched(10)
+        await server.until_watched(11)
     page = Path(__file__).parents[2] / "docs/reference/kubernetes-controller.md"
     assert {call.permission for call in server.calls} == documented_calls(page.read_text())
 
@@ -451,6 +458,11 @@ def is_applied(cluster: Kube, plural: str, name: str) -> bool:
 
 def applied_again(cluster: Kube) -> set[str]:
     return {name for name, reason, _ in warnings(cluster.server) if reason == "ChangedInLog"}
+
+
+def node_shown(cluster: Kube, name: str) -> str:
+    found = seen(cluster.server, ENDPOINTS, name, "shop") or {"status": {"current": {}}}
+    return str(found["status"]["current"].get("node", ""))
 
 
 def is_gone(cluster: Kube, plural: str, name: str) -> bool:

@@ -73,7 +73,7 @@ CALM = {
     "ipledger_gc_applications_deleted_total",
     "ipledger_history_lag_commits",
 }
-"""What stays at zero as long as nothing goes wrong: each has a test of its own."""
+"""What stays at zero as long as nothing goes wrong; other tests see it move."""
 
 
 @dataclass

@@ -9,6 +9,7 @@ from typing import Any
 
 from ipledger.engine.commands import AnyCommand
 from ipledger.engine.commit_loop import QUEUE_MAX, CommitLoop, Look, Request
+from ipledger.engine.metrics.tally import Tally
 from ipledger.events import commit
 from ipledger.events.log import Entry
 from ipledger.events.memory import MemoryLog
@@ -39,7 +40,8 @@ class Desk:
         self.log = log if log is not None else MemoryLog()
         self.fold = Fold()
         self.clock = Clock()
-        self.loop = CommitLoop(self.log, self.fold, self.clock, queue_max)
+        self.tally = Tally()
+        self.loop = CommitLoop(self.log, self.fold, self.clock, queue_max, tally=self.tally)
         self.task: asyncio.Task[None] | None = None
 
     def submit(self, work: AnyCommand | Look) -> asyncio.Future[Any] | None:

@@ -30,6 +30,7 @@ Object = dict[str, Any]
 API_VERSION = "spiderpool.spidernet.io/v2beta1"
 FINALIZER = "spiderpool.spidernet.io"
 POOLS, SUBNETS, RESERVATIONS = "spiderippools", "spidersubnets", "spiderreservedips"
+ENDPOINTS = "spiderendpoints"
 _KINDS = {POOLS: "SpiderIPPool", SUBNETS: "SpiderSubnet", RESERVATIONS: "SpiderReservedIP"}
 _TIMEOUT_S = 30.0
 
@@ -38,6 +39,7 @@ def defined(server: ApiServer) -> ApiServer:
     """A server, once it has the custom resources and the namespace shop."""
     for plural, kind in _KINDS.items():
         server.define(API_VERSION, plural, kind, scope="Cluster")
+    server.define(API_VERSION, ENDPOINTS, "SpiderEndpoint", has_status=False)
     server.create("v1", "namespaces", {"metadata": {"name": "shop"}})
     return server
 
@@ -92,12 +94,14 @@ class Kube:
     controllers: list[Controller] = field(default_factory=list[Controller])
 
     @contextlib.asynccontextmanager
-    async def controlled(self) -> AsyncGenerator[Controller]:
+    async def controlled(self, *, endpoints: bool = False) -> AsyncGenerator[Controller]:
         """A controller runs, and has listed everything."""
         async with connected(self.kubeconfig) as api:
             client = EngineClient(self.nc, self.realm, 10.0)
             log = JetStreamLog.of(self.nc, self.realm)
-            controller = Controller(api, client, log, None, now, random.random, refused_again_s=0.2)
+            controller = Controller(
+                api, client, log, None, now, random.random, refused_again_s=0.2, endpoints=endpoints
+            )
             task = asyncio.create_task(controller.run())
             try:
                 await asyncio.wait_for(controller.ready.wait(), _TIMEOUT_S)

@@ -202,6 +202,7 @@ async def test_a_full_queue_takes_no_more_at_once() -> None:
         async with in_flight(desk, log, "ADD p1", "ADD p2", "ADD p3", "ADD p4") as asked:
             assert [answer is None for answer in asked] == [False, False, False, False, True]
             assert desk.loop.waiting == 3
+            assert desk.tally.rejected == 1
         await asyncio.gather(*(answer for answer in asked if answer is not None))
         assert isinstance(await desk.ask(command("ADD p4")), Allocated)
 

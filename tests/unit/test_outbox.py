@@ -10,6 +10,7 @@ import pytest
 from support.memory_store import MemoryStore
 from support.virtual_time import in_virtual_time
 
+from ipledger.cni.metrics import OutboxMetrics
 from ipledger.cni.outbox import Outbox, StoreError
 from ipledger.engine.answers import Released
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
@@ -66,6 +67,18 @@ async def test_what_is_stored_is_sent_now_and_later() -> None:
         await outbox.put(OTHER)
         assert await engine.taken.get() == OTHER
     assert await outbox.store.pending() == []
+    assert (outbox.sent, outbox.dropped) == (2, 0)
+
+
+@in_virtual_time
+async def test_what_waits_is_shown_as_a_metric() -> None:
+    outbox = Outbox(MemoryStore(), "n1")
+    metrics = OutboxMetrics(outbox)
+    for release in (RELEASE, RELEASE, OTHER):
+        await outbox.put(release)
+    await metrics.refresh()
+    shown = {sample.name: sample.value for f in metrics.collect() for sample in f.samples}
+    assert shown["ipledger_agent_outbox_releases"] == 2
 
 
 @in_virtual_time
@@ -87,6 +100,7 @@ async def test_a_release_that_is_refused_does_not_hold_up_the_next() -> None:
     async with sending(outbox, engine):
         assert await engine.taken.get() == OTHER
     assert await outbox.store.pending() == []
+    assert (outbox.sent, outbox.dropped) == (1, 1)
 
 
 @in_virtual_time

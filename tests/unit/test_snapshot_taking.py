@@ -52,6 +52,8 @@ async def test_a_snapshot_is_taken_once_enough_events_came() -> None:
             await desk.ask(command(f"ADD p{number}"))
         first, second = [await asyncio.wait_for(store.came.get(), 30) for _ in range(2)]
     assert second - first >= 5, "one event a commit"
+    assert snapshots.outcomes.saved >= 1
+    assert snapshots.outcomes.newest in store.kept
 
 
 async def test_no_snapshot_is_taken_of_little() -> None:
@@ -141,4 +143,5 @@ async def test_a_store_that_takes_nothing_is_told_of_and_harms_nothing(
             await desk.ask(command(f"ADD p{number}"))
         for _ in range(2):
             await asyncio.wait_for(store.came.get(), 30)
+    assert snapshots.outcomes.failed >= 1
     assert "no snapshot of realm realm: SnapshotsUnavailableError('it is full')" in caplog.text

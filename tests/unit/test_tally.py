@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
+from nats.aio.client import Client as NatsClient
 from prometheus_client.parser import text_string_to_metric_families
 from support.gated_log import GatedLog
-from support.realm import realm
+from support.realm import REALM, realm
 
+from ipledger.engine.client import EngineUnavailableError
 from ipledger.engine.commands import Allocate, ApplyPool, Release
+from ipledger.engine.heartbeats import Heartbeat
+from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.distribution import Distribution
 from ipledger.engine.metrics.engine_metrics import EngineMetrics
 from ipledger.engine.metrics.exposition import Exposition
+from ipledger.events import names
 from ipledger.events.facts import Pod, PoolSpec
 
 POOL = PoolSpec("office", 0, "10.0.0.0/29", ips=("10.0.0.1-10.0.0.2",), default=True)
@@ -120,3 +126,48 @@ async def test_nothing_is_told_of_a_commit_that_is_not_durable() -> None:
         log.gate.set()
         await asking
         assert (await scraped(metrics))[key("allocations_total")] == 1
+
+
+async def test_a_standby_that_hears_of_more_than_it_has_folded_is_behind() -> None:
+    async with realm() as r:
+        leader, standby = await r.leader("a"), await r.standby("b")
+        told = Heartbeat("a", leader.engine.folded, "99.0")
+        await leader.bus.publish(names.leader(REALM), msgspec.json.encode(told))
+        await r.client().status()
+        lag = (await scraped(EngineMetrics(standby.engine)))[key("engine_projection_lag_commits")]
+        assert lag == 99 - standby.engine.folded
+
+
+async def test_a_client_counts_what_was_answered_and_what_never_was() -> None:
+    async with realm() as r:
+        lonely = r.client(timeout_s=0.1)
+        with pytest.raises(EngineUnavailableError):
+            await lonely.status()
+        await r.leader("a")
+        await lonely.status()
+        assert (lonely.counts.unavailable, lonely.counts.answered) == (1, 1)
+        assert lonely.counts.retries >= 1
+        (requests, retries) = ClientMetrics(lonely, "agent").collect()
+        found = {s.labels["outcome"]: s.value for s in requests.samples}
+        assert found == {"answered": 1, "unavailable": 1}
+        assert retries.samples[0].value == lonely.counts.retries
+
+
+async def test_a_connection_that_is_not_there_is_shown() -> None:
+    connection = NatsClient()
+    connection.stats["reconnects"] = 2
+    exposition = Exposition("realm")
+    exposition.add_role("agent", connection)
+    text = (await exposition.text()).decode()
+    assert 'ipledger_nats_connected{connection="agent",realm="realm"} 0.0' in text
+    assert 'ipledger_nats_reconnects_total{connection="agent",realm="realm"} 2.0' in text
+
+
+async def test_sources_with_a_metric_in_common_are_one_family() -> None:
+    exposition = Exposition("realm")
+    async with realm() as r:
+        for name in ("agent", "controller"):
+            exposition.add(ClientMetrics(r.client(), name))
+    text = (await exposition.text()).decode()
+    assert text.count("# TYPE ipledger_client_retries_total counter") == 1
+    assert text.count("ipledger_client_retries_total{") == 2

@@ -204,12 +204,17 @@ async def test_an_error_is_tried_again_until_it_is_over(
 ) -> None:
     pod(server, "web")
     server.faults = [Fault(verb, times=3, error=StatusError(reason, "not now"))]
-    async with hearing(watch(api)) as heard:
+    watching = watch(api)
+    async with hearing(watching) as heard:
         await heard.synced()
         await server.until_watched()
         pod(server, "late")
         await heard.named("web", "late")
         assert whole_lists(server) == (4 if verb == "list" else 1)
+        counts = watching.counts
+        assert (counts.failures, counts.lists, counts.events) == (3, 1, 1)
+        assert counts.restarts == (1 if verb == "list" else 4)
+        assert (counts.objects, counts.is_synced) == (2, True)
 
 
 async def test_a_server_that_is_away_is_waited_for(server: ApiServer, api: Api) -> None:

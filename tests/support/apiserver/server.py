@@ -17,7 +17,7 @@ from support.apiserver.errors import StatusError
 from support.apiserver.faults import Call, Fault
 from support.apiserver.resources import BUILT_IN, DEFINITIONS, Resource, custom
 from support.apiserver.selectors import Object, Selects, selects
-from support.apiserver.store import Store
+from support.apiserver.store import Event, Store, Topic
 
 _PATH = re.compile(
     r"/(?:api|apis/(?P<group>[^/]+))/(?P<version>[^/]+)"
@@ -111,10 +111,20 @@ class ApiServer:
         group, _, version = api_version.rpartition("/")
         return writes.create(self.store, self._resource(group, version, plural), namespace, body)
 
-    def define(self, api_version: str, plural: str, kind: str, scope: str = "Namespaced") -> None:
-        """Define a custom resource with a status."""
+    def define(
+        self,
+        api_version: str,
+        plural: str,
+        kind: str,
+        scope: str = "Namespaced",
+        *,
+        has_status: bool = True,
+    ) -> None:
+        """Define a custom resource, with a status of its own unless it has none."""
         group, _, version = api_version.rpartition("/")
-        served: Object = {"name": version, "served": True, "subresources": {"status": {}}}
+        served: Object = {"name": version, "served": True}
+        if has_status:
+            served["subresources"] = {"status": {}}
         spec: Object = {
             "group": group,
             "scope": scope,
@@ -337,17 +347,20 @@ class ApiServer:
         loop = asyncio.get_running_loop()
         ends = loop.time() + float(query.get("timeoutSeconds", "1800"))
         marks, marked = self._bookmarks, query.get("allowWatchBookmarks") != "true"
+        is_lost = revision + 1 < self.store.compacted
+        topic = _topic(route.resource, query)
         while (left_s := ends - loop.time()) > 0:
-            if revision + 1 < self.store.compacted:
+            events = self.store.since(topic, revision)
+            if is_lost or (events and events[0].revision < self.store.compacted):
                 message = f"too old resource version: {revision} ({self.store.compacted})"
                 await _tell(response, "ERROR", StatusError("Expired", message).status())
                 return
-            for event in [event for event in self.store.events if event.revision > revision]:
-                told = event.told(wanted) if _is_of(event, route) else None
+            for event in events:
+                told = event.told(wanted) if _is_in(event, route.namespace) else None
                 if told is not None:
                     await _tell(response, *told)
                 revision = event.revision
-                seen = revision if event.resource == route.resource.full_name else seen
+            seen = max(seen, self.store.last_of(route.resource.full_name))
             due = not marked and left_s <= self.pretimeout_s
             if due or (marks != self._bookmarks and "allowWatchBookmarks" in query):
                 marks, marked = self._bookmarks, marked or due
@@ -355,8 +368,9 @@ class ApiServer:
                     await _tell(response, "BOOKMARK", _bookmark(route.resource, seen))
                     self.bookmarks_told += 1
                     self._tell_test()
-            if revision == self.store.revision and marks == self._bookmarks:
-                await self.store.wait(left_s if marked else max(left_s - self.pretimeout_s, 0.01))
+            if not self.store.since(topic, revision) and marks == self._bookmarks:
+                pause_s = left_s if marked else max(left_s - self.pretimeout_s, 0.01)
+                await self.store.wait(pause_s, topic)
 
 
 def _call(request: web.Request, route: Route) -> Call:
@@ -376,11 +390,15 @@ def _selection(resource: Resource, query: dict[str, str]) -> Selects:
     return selects(query.get("labelSelector", ""), query.get("fieldSelector", ""), resource.plural)
 
 
-def _is_of(event: Any, route: Route) -> bool:
-    if event.resource != route.resource.full_name:
-        return False
-    found = event.after or event.before
-    return not route.namespace or found["metadata"].get("namespace") == route.namespace
+def _topic(resource: Resource, query: dict[str, str]) -> Topic:
+    """The narrowest topic that has all events of a watch."""
+    node = re.fullmatch(r"spec\.nodeName==?([^=!,]+)", query.get("fieldSelector", ""))
+    return (resource.full_name, node[1] if node else "")
+
+
+def _is_in(event: Event, namespace: str) -> bool:
+    found = event.after or event.before or {}
+    return not namespace or found.get("metadata", {}).get("namespace") == namespace
 
 
 def _item(resource: Resource, found: Object) -> Object:

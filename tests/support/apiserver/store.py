@@ -1,7 +1,8 @@
 """What an API server keeps: objects by revision, and the events that led to them.
 
 Objects are never changed in place: a write makes a new one, so that older states of the whole
-store stay as they were for lists that go on.
+store stay as they were for lists that go on. Events are found by topic, so that a watch of one
+node's pods costs nothing for those of all others, as in a real one's cache.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import base64
 import contextlib
 import json
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,9 @@ from support.apiserver.errors import StatusError
 from support.apiserver.selectors import Object, Selects
 
 Key = tuple[str, str]
+Topic = tuple[str, str]
+"""Events of a resource; of pods also those of one node, which 200 agents watch."""
+_ANY: Topic = ("", "")
 TOO_OLD = "The provided continue parameter is too old to display a consistent list result."
 
 
@@ -28,6 +33,15 @@ class Event:
     resource: str
     before: Object | None
     after: Object | None
+
+    @property
+    def topics(self) -> set[Topic]:
+        """What it is an event of."""
+        found = {(self.resource, "")}
+        if self.resource == "pods":
+            sides = (self.before or {}, self.after or {})
+            found |= {("pods", side.get("spec", {}).get("nodeName", "")) for side in sides}
+        return found
 
     def told(self, selects: Selects) -> tuple[str, Object] | None:
         """The event as a watch with that selection has it."""
@@ -55,7 +69,9 @@ class Store:
     _changed: dict[str, int] = field(default_factory=dict[str, int])
     _objects: dict[str, dict[Key, Object]] = field(default_factory=dict[str, dict[Key, Object]])
     _kept: dict[int, dict[str, dict[Key, Object]]] = field(default_factory=dict[int, Any])
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    _shared: set[str] = field(default_factory=set[str])
+    _of_topic: dict[Topic, list[Event]] = field(default_factory=dict[Topic, list[Event]])
+    _news: dict[Topic, asyncio.Event] = field(default_factory=dict[Topic, asyncio.Event])
 
     def get(self, resource: str, key: Key) -> Object | None:
         """An object."""
@@ -66,18 +82,41 @@ class Store:
         before = self.get(resource, key)
         self.revision += 1
         version = {"resourceVersion": str(self.revision)}
+        objects = self._own(resource)
         if after is not None:
             after = {**after, "metadata": {**after["metadata"], **version}}
-            self._objects[resource] = {**self._objects.get(resource, {}), key: after}
+            objects[key] = after
         else:
-            left = self._objects[resource]
-            self._objects[resource] = {k: o for k, o in left.items() if k != key}
+            del objects[key]
         self._changed[resource] = self.revision
-        self.events.append(Event(self.revision, resource, before, after))
-        self.notify()
+        self._tell(Event(self.revision, resource, before, after))
         found = after or before
         assert found is not None
         return found
+
+    def _own(self, resource: str) -> dict[Key, Object]:
+        """The objects of a resource, to be changed: a copy if a list that goes on has them."""
+        if resource in self._shared:
+            self._shared.discard(resource)
+            self._objects[resource] = dict(self._objects[resource])
+        return self._objects.setdefault(resource, {})
+
+    def _tell(self, event: Event) -> None:
+        self.events.append(event)
+        for topic in event.topics:
+            self._of_topic.setdefault(topic, []).append(event)
+            self._wake(topic)
+        self._wake(_ANY)
+
+    def since(self, topic: Topic, revision: int) -> list[Event]:
+        """The events of a topic behind a revision."""
+        events = self._of_topic.get(topic, [])
+        return events[bisect_right(events, revision, key=lambda event: event.revision) :]
+
+    def last_of(self, resource: str) -> int:
+        """The revision of the last event of a resource."""
+        events = self._of_topic.get((resource, ""))
+        return events[-1].revision if events else 0
 
     def cached(self, resource: str) -> int:
         """The revision that the cache of a kind is at: that of the kind's last change.
@@ -100,13 +139,19 @@ class Store:
 
     def notify(self) -> None:
         """Wake every watch."""
-        self._news.set()
-        self._news = asyncio.Event()
+        for topic in list(self._news):
+            self._wake(topic)
 
-    async def wait(self, timeout_s: float) -> None:
-        """Until there is news, or the time is up."""
+    def _wake(self, topic: Topic) -> None:
+        news = self._news.pop(topic, None)
+        if news is not None:
+            news.set()
+
+    async def wait(self, timeout_s: float, topic: Topic = _ANY) -> None:
+        """Until there is news of a topic, or the time is up."""
+        news = self._news.setdefault(topic, asyncio.Event())
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._news.wait(), timeout_s)
+            await asyncio.wait_for(news.wait(), timeout_s)
 
     def compact(self) -> None:
         """Forget all but the present and what led to it, as etcd does every five minutes."""
@@ -131,6 +176,7 @@ class Store:
         metadata: dict[str, Any] = {"resourceVersion": str(revision)}
         if limit and len(found) > limit:
             self._kept[revision] = dict(objects)
+            self._shared.update(objects)
             metadata["continue"] = _token(revision, found[limit - 1][0])
             found = found[:limit]
         return [one for _, one in found], metadata
