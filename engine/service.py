@@ -45,8 +45,9 @@ from ipledger.engine.commands import (
     RetainAttachments,
     SignCheckpoint,
 )
-from ipledger.engine.commit_loop import Look, Reply, Request
+from ipledger.engine.commit_loop import Look, Reply, Request, loop_time
 from ipledger.engine.engine import Engine, Role
+from ipledger.engine.patience import Patience
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.strict import check_known
 from ipledger.engine.telling import tells_all, told
@@ -108,6 +109,7 @@ class EngineService:
     _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
+    _patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -144,10 +146,12 @@ class EngineService:
         node, verb = message.subject.split(".")[-2:]
         if verb == "show":  # a question, which any replica answers
             return None
+        if not self.engine.has_room(names.node_of(node)):
+            return await self._refuse(message, _BUSY)
         command = _decoded(message, _NODE_COMMANDS.get(verb))
-        reply: Reply = partial(self._reply, message.reply)
         if isinstance(command, Refused):
-            return await reply(command)
+            return await self._refuse(message, command)
+        reply: Reply = partial(self._reply, message.reply)
         command = replace(command, node=names.node_of(node), received=self.engine.clock())
         request = told(message, command, reply) if tells_all() else Request(command, reply)
         return await self._submit(request)
@@ -156,7 +160,7 @@ class EngineService:
         """A node reads what it holds, and that alone: its key lets it ask no query."""
         query = _decoded(message, _decode_attached)
         if isinstance(query, Refused):
-            return await self._reply(message.reply, query)
+            return await self._refuse(message, query)
         show = partial(_show, replace(query, node=names.node_of(message.subject.split(".")[-2])))
         at_least = from_message(query.at_least)
         return await self._look(show, at_least, partial(self._reply, message.reply))
@@ -164,9 +168,9 @@ class EngineService:
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
         command = _decoded(message, _ADMIN_COMMANDS.get(verb))
-        reply: Reply = partial(self._reply, message.reply)
         if isinstance(command, Refused):
-            return await reply(command)
+            return await self._refuse(message, command)
+        reply: Reply = partial(self._reply, message.reply)
         if isinstance(command, SignCheckpoint):
             return await self._sign_checkpoint(reply)
         return await self._submit(told(message, command, reply))
@@ -179,7 +183,7 @@ class EngineService:
         verb = message.subject.rpartition(".")[2]
         query = _decoded(message, _QUERIES.get(verb))
         if isinstance(query, Refused):
-            await self._reply(message.reply, query)
+            await self._refuse(message, query)
             return
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
@@ -225,6 +229,11 @@ class EngineService:
                 return _checkpoint(state)
             case _:
                 return self.engine.status(state)
+
+    async def _refuse(self, message: Message, answer: Refused | TryAgain) -> None:
+        """Answer a sender whose message is not served, unless it was told often enough."""
+        if self._patience.allows(message.subject.rpartition(".")[0]):
+            await self._reply(message.reply, answer)
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
         if not inbox.startswith(_INBOXES):
