@@ -43,7 +43,9 @@ from ipledger.engine.commands import (
     DeleteSubnet,
     ImportAllocation,
     NodeCommand,
+    QuarantineAddress,
     Release,
+    RestoreAddress,
     RetainAttachments,
 )
 from ipledger.engine.decide import Decision, decide
@@ -55,6 +57,8 @@ from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.tracing import NO_SPAN
 from ipledger.events.types import (
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     ApplicationCreated,
     ApplicationUpdated,
     LeadershipTaken,
@@ -112,6 +116,8 @@ OUTCOMES: dict[type[object], str] = {
     PoolDeleted: "deleted",
     SubnetDeleted: "deleted",
     ReservationDeleted: "deleted",
+    AddressQuarantined: "quarantined",
+    AddressRestored: "restored",
     type(None): "unchanged",
 }
 """What the event of a resource means for whoever asked for it."""
@@ -395,6 +401,8 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
             return Applied(position, "terminating")
         case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
+        case QuarantineAddress() | RestoreAddress():
+            return Applied(position, OUTCOMES[type(event)])
         case Confirm():
             return Applied(position, "unchanged")
         case RetainAttachments():
