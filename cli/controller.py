@@ -10,12 +10,13 @@ from ipledger.cli import gc_settings
 from ipledger.cli.cluster import IN_CLUSTER, parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.listen import parse_http
 
 
 def controller(
     *,
     kubeconfig: str = IN_CLUSTER,
-    http: int = 9476,
+    http: str = "9476",
     timeout: float = 10.0,
     gc: Annotated[bool, Parameter(env_var="IPLEDGER_GC_ENABLED", negative="--no-gc")] = True,
     endpoints: Annotated[
@@ -35,7 +36,7 @@ def controller(
     kubeconfig
         How to reach the API server: a file, or `in-cluster` for the service account of this pod.
     http
-        The port of /healthz and /metrics on loopback; 0 picks a free one.
+        Where /healthz and /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     timeout
         Seconds for which a command is tried before its object is put back.
     gc
@@ -47,5 +48,6 @@ def controller(
     cluster = parse_cluster(kubeconfig or IN_CLUSTER)
     from ipledger.cli.role_controller import ControllerOptions, run_controller
 
+    listen = parse_http(http)
     collecting = flags.settings() if gc else None
-    run_controller(ControllerOptions(server, cluster, http, timeout, collecting, endpoints))
+    run_controller(ControllerOptions(server, cluster, listen, timeout, collecting, endpoints))

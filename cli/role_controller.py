@@ -22,6 +22,7 @@ from ipledger.cli.role_engine import snapshots
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.client import EngineClient
 from ipledger.engine.health import Health, HealthServer
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
@@ -48,7 +49,7 @@ class ControllerOptions:
 
     server: Server
     cluster: Cluster
-    http_port: int
+    http: Listen
     timeout_s: float
     collecting: Settings | None
     """How zombies are collected; None if they are not."""
@@ -65,7 +66,7 @@ async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
     exposition = Exposition(options.server.realm)
     async with (
         connected(options.server, "controller", stop) as nc,
-        HealthServer(options.http_port, exposition) as health,
+        HealthServer(options.http, exposition) as health,
     ):
         log = await _reach_log(nc, options.server.realm, stop)
         if log is None:
@@ -73,8 +74,7 @@ async def _controller(options: ControllerOptions, stop: asyncio.Event) -> None:
         async with running_controller(options, nc, log, stop, exposition) as controller:
             health.health = lambda: _health(nc, controller)
             if await either(controller.ready.wait(), stop):
-                url = f"http://127.0.0.1:{health.port}"
-                note(f"ready controller nats={options.server.shown} http={url}")
+                note(f"ready controller nats={options.server.shown} http={health.url}")
                 await stop.wait()
 
 
