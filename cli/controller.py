@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from ipledger.cli import gc_settings
 from ipledger.cli.cluster import IN_CLUSTER, parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
+from ipledger.cli.errors import UsageError
 from ipledger.cli.gc_settings import GcFlags
 from ipledger.cli.listen import parse_http
+
+if TYPE_CHECKING:
+    from ipledger.kube.lease import LeaseName
 
 
 def controller(
@@ -22,6 +26,7 @@ def controller(
     endpoints: Annotated[
         bool, Parameter(env_var="IPLEDGER_ENDPOINTS", negative="--no-endpoints")
     ] = False,
+    lease: Annotated[str, Parameter(env_var="IPLEDGER_LEASE")] = "",
     flags: GcFlags = gc_settings.DEFAULT,
     server: Server = DEFAULT_SERVER,
 ) -> None:
@@ -29,7 +34,8 @@ def controller(
 
     Frees what no pod of the cluster uses any more, too.
     Prints one line `ready controller nats=… http=…` on stderr when everything was listed once.
-    SIGTERM and Ctrl-C stop it cleanly. Several do no harm: the engine decides.
+    SIGTERM and Ctrl-C stop it cleanly. Several do no harm: the engine
+    decides; with --lease one of them works at a time.
 
     Parameters
     ----------
@@ -43,6 +49,9 @@ def controller(
         Collect zombies: free the allocations that no pod uses any more.
     endpoints
         Show what each pod has as a SpiderEndpoint, for whoever reads those.
+    lease
+        NAMESPACE/NAME of a Lease: of several controllers, the one that holds it works. The others
+        stand by. Without it, this one works whoever else does.
     """
     server.check()
     cluster = parse_cluster(kubeconfig or IN_CLUSTER)
@@ -50,4 +59,17 @@ def controller(
 
     listen = parse_http(http)
     collecting = flags.settings() if gc else None
-    run_controller(ControllerOptions(server, cluster, listen, timeout, collecting, endpoints))
+    held = _parse_lease(lease)
+    run_controller(ControllerOptions(server, cluster, listen, timeout, collecting, endpoints, held))
+
+
+def _parse_lease(text: str) -> LeaseName | None:
+    from ipledger.kube.lease import LeaseName
+    from ipledger.projections.cluster.metadata import is_name
+
+    if not text:
+        return None
+    namespace, _, name = text.partition("/")
+    if not (is_name(namespace) and is_name(name)):
+        raise UsageError(f"--lease: '{text}' is not NAMESPACE/NAME")
+    return LeaseName(namespace, name)

@@ -139,6 +139,17 @@ def test_the_agent_can_change_nothing_in_the_cluster() -> None:
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
+def test_of_several_controllers_one_holds_the_lease_that_it_may_hold() -> None:
+    found = objects({"controller": {"replicas": 3}})
+    (role,) = of_kind(found, "Role")
+    named = {name for rule in role["rules"] for name in rule.get("resourceNames", ())}
+    (controller,) = of_kind(found, "Deployment")
+    assert controller["spec"]["replicas"] == 3
+    arguments = controller["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--lease=ipledger/{named.pop()}" in arguments
+    assert role["metadata"]["namespace"] == "ipledger"
+
+
 def test_the_controller_may_write_endpoints_only_where_it_is_told_to() -> None:
     for values, may in (({}, False), ({"controller": {"endpoints": True}}, True)):
         found = objects(values)
