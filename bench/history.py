@@ -23,6 +23,8 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import nats
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate, event
 from eventsourcing.persistence import StoredEvent
 from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 from harness import report
@@ -54,6 +56,8 @@ QUESTIONS = 100
 STATES = 15
 FLOWS = 1_000_000
 FOLLOWED = 100
+AGGREGATES = 2_000
+AGGREGATE_EVENTS = 50
 _STORED_AT_ONCE = 500
 _IN_FLIGHT = 256
 
@@ -292,7 +296,48 @@ async def followed(root: Path, events: int) -> Rows:
 async def peers(root: Path, past: Past) -> Rows:
     """The same questions to others."""
     asked = await sample(past, QUESTIONS)
-    return [*await _eventsourcing(root, past, asked), *await _jq(root, past, asked)]
+    return [
+        *folded_aggregates(root),
+        *await _eventsourcing(root, past, asked),
+        *await _jq(root, past, asked),
+    ]
+
+
+class HeldAddress(Aggregate):
+    """An address as the package's users would model it: it knows who holds it, and no more."""
+
+    @event("Began")
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self.holder = ""
+
+    @event("Taken")
+    def take(self, position: int, holder: str) -> None:
+        """A pod holds it from here on."""
+        self.position, self.holder = position, holder
+
+
+def folded_aggregates(root: Path) -> Rows:
+    """What it costs the package to read its events and make aggregates of them again."""
+    app: Application[uuid.UUID] = Application(
+        env={
+            "PERSISTENCE_MODULE": "eventsourcing.sqlite",
+            "SQLITE_DBNAME": str(root / "aggregates.db"),
+        }
+    )
+    made: list[uuid.UUID] = []
+    for number in range(AGGREGATES):
+        address = HeldAddress(f"10.0.{number // 256}.{number % 256}")
+        for position in range(AGGREGATE_EVENTS - 1):
+            address.take(position, f"shop/web-{position}")
+        app.save(address)
+        made.append(address.id)
+    started = time.process_time()
+    for originator in made:
+        app.repository.get(originator)
+    rate = AGGREGATES * AGGREGATE_EVENTS / (time.process_time() - started)
+    note = f"of processor time; {AGGREGATES:,} aggregates of {AGGREGATE_EVENTS} events"
+    return [["eventsourcing: fold", f"{rate:,.0f} events/s", note]]
 
 
 async def _eventsourcing(root: Path, past: Past, asked: list[tuple[str, Position]]) -> Rows:

@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, ProcessCollector, generate_latest
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
+from prometheus_client.samples import Sample
 
 from ipledger import __version__
 from ipledger.engine.metrics import table
@@ -70,23 +71,23 @@ class Exposition:
         """
         for refresh in self._refreshers:
             await refresh()
-        found = _Gathered(self._gather())
-        return await asyncio.to_thread(generate_latest, found)
+        sources = (_Families(self._own()), *self._sources)
+        found = [family for source in sources for family in source.collect()]
+        return await asyncio.to_thread(self._written, found)
 
-    def _gather(self) -> list[Metric]:
+    def _written(self, found: Iterable[Metric]) -> bytes:
         """One family for each name, as the format wants it, though several sources have it."""
         families: dict[str, Metric] = {}
-        for source in (_Families(self._own()), *self._sources):
-            for family in source.collect():
-                kept = families.setdefault(
-                    family.name, Metric(family.name, family.documentation, family.type)
-                )
-                kept.samples += [
-                    sample._replace(labels={**sample.labels, "realm": self._realm})
-                    for sample in family.samples
-                    if not sample.name.endswith("_created")
-                ]
-        return list(families.values())
+        for family in found:
+            kept = families.setdefault(
+                family.name, Metric(family.name, family.documentation, family.type)
+            )
+            kept.samples += [
+                Sample(sample.name, {**sample.labels, "realm": self._realm}, sample.value)
+                for sample in family.samples
+                if not sample.name.endswith("_created")
+            ]
+        return generate_latest(_Families(list(families.values())))
 
     def _own(self) -> list[Metric]:
         connected = self._connections.items()
@@ -97,13 +98,9 @@ class Exposition:
         ]
 
 
-class _Families:
+class _Families(Collector):
     def __init__(self, families: list[Metric]) -> None:
         self._families = families
 
     def collect(self) -> Iterable[Metric]:
         return self._families
-
-
-class _Gathered(_Families, Collector):
-    pass
