@@ -11,7 +11,7 @@ DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
                kubernetes-client:/usr/bin/kubectl prometheus:/usr/bin/promtool
 
-.PHONY: help demo test simulate fuzz fuzz-shim e2e check bench format clean debian
+.PHONY: help demo test simulate fuzz fuzz-shim e2e check bench format lock audit release clean debian
 
 help: ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -53,7 +53,7 @@ check: $(STAMP) ## Format, lint, types, import layers, purity of the core
 	$(BIN)/mypy
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest -q tests/unit/test_purity.py tests/unit/test_layout.py
+	$(BIN)/python -m pytest -q tests/unit/test_purity.py tests/unit/test_layout.py tests/unit/test_lock.py
 
 format: $(STAMP) ## Rewrite the sources in the house format
 	$(BIN)/ruff format .
@@ -62,5 +62,21 @@ format: $(STAMP) ## Rewrite the sources in the house format
 bench: $(STAMP) debian ## Measure, side by side with peers; ONLY="engine add" for some
 	PYTHONPATH=tests $(BIN)/python bench/run.py $(ONLY)
 
+lock: ## Write deploy/requirements.txt anew: the newest of everything, with hashes
+	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet uv
+	$(VENV)-tools/bin/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --quiet \
+	    --no-header --no-annotate pyproject.toml -o deploy/requirements.txt
+	sed -i '1i # What the image and a release run with; `make lock` writes it from pyproject.toml.' deploy/requirements.txt
+
+audit: ## Ask the advisory database about what is locked (needs the network)
+	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet pip-audit
+	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip -r deploy/requirements.txt
+
+release: ## Build the wheel, and a CycloneDX list of what it runs with, into dist
+	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet build cyclonedx-bom
+	$(VENV)-tools/bin/python -m build --wheel --outdir dist .
+	$(VENV)-tools/bin/cyclonedx-py requirements deploy/requirements.txt --pyproject pyproject.toml \
+	    --output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+
 clean: ## Remove the environment and all caches
-	rm -rf $(VENV) build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-tools build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

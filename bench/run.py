@@ -32,6 +32,7 @@ ALL = (
     "history",
     "controller",
     "webhook",
+    "overload",
 )
 
 

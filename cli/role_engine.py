@@ -80,6 +80,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     metrics = Exposition(server.realm)
     async with (
         connected(server, "engine", stop) as nc,
+        connected(server, "engine-service", stop) as asked,
         HealthServer(options.http, metrics) as health,
         second_copy(options.own, server.realm) as copy,
     ):
@@ -100,7 +101,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
         )
         expose(engine, nc, metrics)
         health.health = partial(engine_health, engine)
-        async with running(engine, stop):
+        async with running(engine, asked, stop):
             if await either(engine.ready.wait(), stop):
                 note(f"ready engine={options.name} nats={server.shown} http={health.url}")
                 await stop.wait()
@@ -154,9 +155,14 @@ async def reach_log(
 
 
 @contextlib.asynccontextmanager
-async def running(engine: Engine, stop: asyncio.Event) -> AsyncGenerator[None]:
-    """The engine runs and is served on its own bus. `stop` is set when it ends by itself."""
-    service = EngineService(engine.bus, engine)
+async def running(engine: Engine, asked: NatsClient, stop: asyncio.Event) -> AsyncGenerator[None]:
+    """The engine runs, and is asked on a connection of its own. `stop` is set when it ends.
+
+    What the log and other engines tell it must not wait behind what a node floods it with.
+    """
+    while not (asked.is_connected or stop.is_set()):
+        await either(asyncio.sleep(_AGAIN_S), stop)
+    service = EngineService(asked, engine)
     await service.start()
     task = asyncio.create_task(engine.run())
     task.add_done_callback(lambda _: stop.set())

@@ -78,6 +78,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
         agent_as = replace(server, nkey=own.seed_file(Role.NODE, options.node))
         async with (
             connected(engine_as, "engine", stop) as engine_nc,
+            connected(engine_as, "engine-service", stop) as asked,
             connected(agent_as, "agent", stop) as agent_nc,
             second_copy(options.own, options.realm) as copy,
         ):
@@ -98,7 +99,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
             )
             metrics = Exposition(options.realm)
             expose(engine, engine_nc, metrics)
-            async with running(engine, stop):
+            async with running(engine, asked, stop):
                 if await either(engine.ready.wait(), stop):
                     controller_as = replace(server, nkey=own.seed_file(Role.CONTROLLER))
                     async with (

@@ -10,7 +10,7 @@ import re
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import getrandbits
@@ -21,6 +21,7 @@ from aiohttp import web
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.metrics import DURATION, REQUESTS
+from ipledger.cni.patience import Handler, PatientServer
 from ipledger.cni.request import COMMANDS, CniRequest, cni_version_of, parse
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Steps
@@ -35,11 +36,13 @@ _log = logging.getLogger(__name__)
 _BODY_BYTES_MAX = 1024 * 1024  # aiohttp's own limit for a request's body
 _HEADER_BYTES_MAX = 128 * 1024
 _STOP_TIMEOUT_S = 5.0
+_ARRIVAL_S = 10.0
+"""How long a request may take to arrive, once its connection is there. Shims send at once."""
+_CONNECTIONS_MAX = 1024
+"""At a time: a runtime that floods gets no more, and others are told to try again."""
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _SHIM_MICROS_MAX = 90_000_000  # it waits no longer
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
-
-Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class AgentError(Exception):
@@ -48,13 +51,19 @@ class AgentError(Exception):
 
 @dataclass(slots=True)
 class Agent:
-    """Serves one node. `http_url` is where it is asked how it is, once it has started."""
+    """Serves one node. `http_url` is where it is asked how it is, once it has started.
+
+    A request has `arrival_s` seconds to arrive, and there are `connections_max` at a time at most
+    on each of the two.
+    """
 
     handler: CniHandler
     client: EngineClient
     socket_path: Path
     metrics: Exposition
     http: Listen = field(default_factory=Listen)
+    arrival_s: float = _ARRIVAL_S
+    connections_max: int = _CONNECTIONS_MAX
     http_url: str = field(default="", init=False)
     _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
     _sending: asyncio.Task[None] | None = field(default=None, init=False)
@@ -81,11 +90,12 @@ class Agent:
     async def _serve(
         self, handler: Handler, site: Callable[[web.ServerRunner], web.BaseSite]
     ) -> web.ServerRunner:
-        server = web.Server(
+        server = PatientServer(
             handler,
-            access_log=None,
-            max_line_size=_HEADER_BYTES_MAX,
-            max_field_size=_HEADER_BYTES_MAX,
+            arrival_s=self.arrival_s,
+            connections_max=self.connections_max,
+            header_bytes_max=_HEADER_BYTES_MAX,
+            busy=_busy(),
         )
         runner = web.ServerRunner(server, shutdown_timeout=_STOP_TIMEOUT_S)
         self._runners.append(runner)
@@ -105,7 +115,7 @@ class Agent:
         code = 0
         try:
             _check_peer(request)
-            body = await _read(request)
+            body = await self._read(request)
             response = await self.handler.handle(_traced(parse(request.headers, body)), steps)
         except CniError as error:
             code = error.code
@@ -124,6 +134,19 @@ class Agent:
         return web.Response(
             body=response, status=400 if code else 200, content_type="application/json"
         )
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        too_long = CniError(Code.DECODING_FAILURE, f"stdin: larger than {_BODY_BYTES_MAX} bytes")
+        if (request.content_length or 0) > _BODY_BYTES_MAX:
+            raise too_long
+        try:
+            async with asyncio.timeout(self.arrival_s):
+                return await request.read()
+        except web.HTTPRequestEntityTooLarge:
+            raise too_long from None
+        except TimeoutError:
+            message = f"stdin did not arrive within {self.arrival_s:g} s"
+            raise CniError(Code.TRY_AGAIN_LATER, message) from None
 
     async def _on_http(self, request: web.BaseRequest) -> web.StreamResponse:
         match request.method, request.path:
@@ -151,11 +174,12 @@ def _traced(request: CniRequest) -> CniRequest:
     return msgspec.structs.replace(request, traceparent=unsampled(getrandbits))
 
 
-async def _read(request: web.BaseRequest) -> bytes:
-    if (request.content_length or 0) > _BODY_BYTES_MAX:
-        message = f"stdin: larger than {_BODY_BYTES_MAX} bytes"
-        raise CniError(Code.DECODING_FAILURE, message)
-    return await request.read()
+def _busy() -> bytes:
+    """What a shim prints that found no room: a CNI error, as an HTTP answer."""
+    error = CniError(Code.TRY_AGAIN_LATER, "the agent has too many calls at a time")
+    body = error.encode(cni_version_of(b""))
+    head = f"HTTP/1.1 503 Service Unavailable\r\nContent-Length: {len(body)}\r\n"
+    return f"{head}Content-Type: application/json\r\nConnection: close\r\n\r\n".encode() + body
 
 
 def _check_peer(request: web.BaseRequest) -> None:

@@ -8,8 +8,10 @@ the node alone can know.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections import OrderedDict
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -24,6 +26,7 @@ from ipledger.engine.commands import Allocate, Release, RetainAttachments, Steps
 from ipledger.engine.commands import Attachment as Listed
 from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.waiting import NODE_MAX
 from ipledger.projections.fence import FENCE_MICROS
 from ipledger.projections.rows import AllocationRow
 
@@ -34,6 +37,12 @@ _DEL_TIMEOUT_S = 2.0
 _GC_TIMEOUT_S = 10.0
 _STATUS_TIMEOUT_S = 2.0
 _REMEMBERED_MAX = 4096
+
+_ADDS_AT_ONCE = NODE_MAX * 3 // 4
+"""ADDs that are with the engine at once: what it lets wait of one node, less room for DELs."""
+
+_ADDS_MAX = 4096
+"""ADDs in progress; one more may try again at once."""
 _FENCE_S = FENCE_MICROS / 1e6
 
 Attachment: TypeAlias = tuple[str, str]
@@ -89,6 +98,10 @@ class CniHandler:
     pods: PodView | None = None
     _refused: _Recent = field(default_factory=_Recent, init=False)
     _ended: _Recent = field(default_factory=_Recent, init=False)
+    _slots: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(_ADDS_AT_ONCE), init=False
+    )
+    _adds: int = field(default=0, init=False)
     _adding: dict[Attachment, list[asyncio.Task[Allocated]]] = field(
         default_factory=dict[Attachment, "list[asyncio.Task[Allocated]]"], init=False
     )
@@ -111,7 +124,11 @@ class CniHandler:
     async def _add(self, request: CniRequest, clock: _Clock) -> bytes:
         attachment = (request.sandbox, request.interface)
         self._check_not_ended(attachment)
+        if self._adds >= _ADDS_MAX:
+            message = f"{_ADDS_MAX} ADDs are in progress on this node"
+            raise CniError(Code.TRY_AGAIN_LATER, message)
         self._refused.remove(attachment)
+        self._adds += 1
         asking = asyncio.create_task(self._ask(request, clock))
         self._adding.setdefault(attachment, []).append(asking)
         try:
@@ -130,7 +147,23 @@ class CniHandler:
 
     async def _ask(self, request: CniRequest, clock: _Clock) -> Allocated:
         request = await self._completed(request)
-        return await self.client.allocate(self._allocate(request, clock), self.add_timeout_s)
+        until = _now() + self.add_timeout_s
+        async with self._slot(until):
+            return await self.client.allocate(self._allocate(request, clock), until - _now())
+
+    @contextlib.asynccontextmanager
+    async def _slot(self, until: float) -> AsyncGenerator[None]:
+        """One of the places of ADDs with the engine. Raises `EngineUnavailableError`."""
+        try:
+            async with asyncio.timeout_at(until):
+                await self._slots.acquire()
+        except TimeoutError:
+            what = f"{_ADDS_AT_ONCE} other ADDs of this node wait for it"
+            raise EngineUnavailableError(f"{what}, tried for {self.add_timeout_s:g} s") from None
+        try:
+            yield
+        finally:
+            self._slots.release()
 
     def _check_not_ended(self, attachment: Attachment) -> None:
         if self._ended.within(attachment, _FENCE_S):
@@ -138,6 +171,7 @@ class CniHandler:
             raise CniError.of_refusal(Refusal(Reason.ATTACHMENT_ENDED, message))
 
     def _no_longer_adding(self, attachment: Attachment, asking: asyncio.Task[Allocated]) -> None:
+        self._adds -= 1
         self._adding[attachment].remove(asking)
         if not self._adding[attachment]:
             del self._adding[attachment]

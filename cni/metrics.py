@@ -33,7 +33,7 @@ class OutboxMetrics:
     async def refresh(self) -> None:
         """Count what waits; a store that cannot be read just now has what it had."""
         with contextlib.suppress(StoreError):
-            self._waiting = len(await self.outbox.store.pending())
+            self._waiting = await self.outbox.store.count()
 
     def collect(self) -> Iterable[Metric]:
         """The metrics as they are."""

@@ -22,6 +22,9 @@ _log = logging.getLogger(__name__)
 _ATTEMPT_TIMEOUT_S = 30.0
 _RETRY_S = 1.0
 
+KEPT_MAX = 10_000
+"""Releases that are kept at most: many times what a node has pods."""
+
 
 class StoreError(Exception):
     """The store cannot be read or written just now: a full disk, say."""
@@ -45,6 +48,10 @@ class OutboxStore(Protocol):
         """What is kept, oldest first."""
         ...
 
+    async def count(self) -> int:
+        """How many are kept."""
+        ...
+
     async def delete(self, stored_id: int) -> None:
         """Strike a release off; one that is not there any more is no error."""
         ...
@@ -54,17 +61,21 @@ class OutboxStore(Protocol):
 class Outbox:
     """Stored releases of one node. `node` is not stored: it is the agent's own.
 
-    `sent` of them the engine has taken since the start, `dropped` it has refused.
+    No more than `kept_max` are kept: who floods a node must not fill its disk. `sent` of them the
+    engine has taken since the start, `dropped` it has refused.
     """
 
     store: OutboxStore
     node: str
+    kept_max: int = KEPT_MAX
     sent: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     _stored: asyncio.Event = field(default_factory=asyncio.Event, init=False)
 
     async def put(self, release: Release) -> None:
         """Keep a release; it is durable on return. Raises `StoreError`."""
+        if await self.store.count() >= self.kept_max:
+            raise StoreError(f"{self.kept_max} releases wait for the engine already")
         await self.store.put(release)
         self._stored.set()
 

@@ -69,6 +69,12 @@ class SqliteStore:
             async with self.db.execute(query) as rows:
                 return [Stored(row[0], _release(row)) async for row in rows]
 
+    async def count(self) -> int:
+        """See `OutboxStore.count`."""
+        with _store_errors():
+            [(count,)] = await self.db.execute_fetchall("SELECT count(*) FROM releases")
+            return int(count)
+
     async def delete(self, stored_id: int) -> None:
         """See `OutboxStore.delete`."""
         with _store_errors():

@@ -40,12 +40,14 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    NodeCommand,
     Release,
     RetainAttachments,
 )
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.metrics.tally import Tally, Times
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.waiting import QUEUE_MAX, Waiting
 from ipledger.events import commit
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.types import (
@@ -71,9 +73,6 @@ from ipledger.projections.state import Moment, State, evolve
 _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-
-QUEUE_MAX = 16_384
-"""Requests that may wait; one more is answered "try again" at once."""
 
 Look: TypeAlias = Callable[[State], object]
 """A read: evaluated in its turn, answered once everything before it is durable.
@@ -158,10 +157,9 @@ class CommitLoop:
         self._fold = fold
         self._clock = clock
         self._monotonic = monotonic
-        self._queue_max = queue_max
         self._checkpoints = checkpoints
         self._tally = Tally() if tally is None else tally
-        self._waiting: deque[tuple[Request, float]] = deque()
+        self._waiting: Waiting[tuple[Request, float]] = Waiting(queue_max)
         self._wake = asyncio.Event()
         self._stopping = False
         self._between: deque[Callable[[Fold], None]] = deque()
@@ -174,12 +172,19 @@ class CommitLoop:
 
     def submit(self, request: Request) -> bool:
         """Queue a request. False when the queue is full or closing: it will not be answered."""
-        if self._stopping or len(self._waiting) >= self._queue_max:
-            self._tally.rejected += not self._stopping
+        if self._stopping:
             return False
-        self._waiting.append((request, self._monotonic()))
+        if not self._waiting.put((request, self._monotonic()), _node_of(request)):
+            self._tally.rejected += 1
+            return False
         self._wake.set()
         return True
+
+    def has_room(self, node: str) -> bool:
+        """Whether a command of a node would be queued; one that would not counts as rejected."""
+        has_room = self._waiting.has_room(node)
+        self._tally.rejected += not has_room
+        return has_room
 
     def stop(self) -> None:
         """Take no more requests; `run` returns when those that wait are answered."""
@@ -226,7 +231,7 @@ class CommitLoop:
         finally:
             self._stopping = True
             while self._waiting:
-                request, _ = self._waiting.popleft()
+                (request, _), _ = self._waiting.take()
                 await request.reply(TryAgain("the engine stops leading"))
 
     async def _serve(self, batch: _Batch) -> None:
@@ -259,7 +264,7 @@ class CommitLoop:
         self._sign_checkpoint(batch)
         state = self._fold.state
         while self._waiting:
-            request, came = self._waiting.popleft()
+            (request, came), node = self._waiting.take()
             if callable(request.work):
                 found = request.work(state)
                 batch.answers.append((request, came, found))
@@ -271,7 +276,7 @@ class CommitLoop:
             size = batch.size + sum(len(event) + 1 for event in encoded)
             if size > self._log.payload_bytes_max:
                 if batch.events:
-                    self._waiting.appendleft((request, came))
+                    self._waiting.put_back((request, came), node)
                     break
                 decision, encoded = _too_large(size), []
             self._evolve(batch, decision, encoded)
@@ -322,6 +327,10 @@ class CommitLoop:
         last = await self._log.last()
         if last != self._fold.sequence:
             raise DeposedError(f"the log ends at {last}, not at {self._fold.sequence}")
+
+
+def _node_of(request: Request) -> str:
+    return request.work.node if isinstance(request.work, NodeCommand) else ""
 
 
 def _decide(state: State, command: AnyCommand, now: int) -> Decision:

@@ -106,6 +106,10 @@ class Engine:
         """Queue a command. False when this engine does not lead or is full: try again."""
         return self._loop is not None and self._loop.submit(request)
 
+    def has_room(self, node: str) -> bool:
+        """Whether a command of a node would be queued now."""
+        return self._loop is not None and self._loop.has_room(node)
+
     def is_behind(self, position: Position) -> bool:
         """Whether `look` would have to wait for the log."""
         return self._loop is None and self._replica.position < self._needed(position)

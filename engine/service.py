@@ -44,8 +44,9 @@ from ipledger.engine.commands import (
     RetainAttachments,
     SignCheckpoint,
 )
-from ipledger.engine.commit_loop import Look, Reply, Request
+from ipledger.engine.commit_loop import Look, Reply, Request, loop_time
 from ipledger.engine.engine import Engine, Role
+from ipledger.engine.patience import Patience
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.strict import check_known
 from ipledger.events import names
@@ -106,6 +107,7 @@ class EngineService:
     _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
+    _patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -141,6 +143,9 @@ class EngineService:
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
         if verb == "show":  # a question, which any replica answers
+            return
+        if not self.engine.has_room(names.node_of(node)):
+            await self._refuse(message, _BUSY)
             return
         command = await self._decode(message, _NODE_COMMANDS.get(verb))
         if command is not None:
@@ -233,8 +238,13 @@ class EngineService:
             return decoded
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             refusal = Refusal(Reason.BAD_REQUEST, str(error))
-            await self._reply(message.reply, Refused("", refusal))
+            await self._refuse(message, Refused("", refusal))
             return None
+
+    async def _refuse(self, message: Message, answer: Refused | TryAgain) -> None:
+        """Answer a sender whose message is not served, unless it was told often enough."""
+        if self._patience.allows(message.subject.rpartition(".")[0]):
+            await self._reply(message.reply, answer)
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
         if not inbox.startswith(_INBOXES):

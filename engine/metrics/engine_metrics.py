@@ -9,11 +9,11 @@ from math import inf
 
 from prometheus_client.core import Metric
 
-from ipledger.engine.commit_loop import QUEUE_MAX
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.metrics import table
 from ipledger.engine.metrics.tally import Tally
 from ipledger.engine.queries import Subnets, subnets
+from ipledger.engine.waiting import QUEUE_MAX
 from ipledger.events.types import Event
 from ipledger.projections.fold import Fold
 from ipledger.projections.rows import PoolRow, pool_row

@@ -33,6 +33,12 @@ class StoreContract:
             await store.put(release)
         assert await releases(store) == [FIRST, SECOND, THIRD]
 
+    async def test_it_counts_what_it_keeps(self, store: OutboxStore) -> None:
+        assert await store.count() == 0
+        for release in (FIRST, SECOND, SECOND):
+            await store.put(release)
+        assert await store.count() == 2
+
     async def test_an_attachment_is_kept_once(self, store: OutboxStore) -> None:
         await store.put(FIRST)
         await store.put(Release(sandbox="s1", interface="eth0"))

@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from ipledger.engine.commands import AnyCommand
-from ipledger.engine.commit_loop import QUEUE_MAX, CommitLoop, Look, Request
+from ipledger.engine.commit_loop import CommitLoop, Look, Request
 from ipledger.engine.metrics.tally import Tally
+from ipledger.engine.waiting import QUEUE_MAX
 from ipledger.events import commit
 from ipledger.events.log import Entry
 from ipledger.events.memory import MemoryLog

@@ -27,6 +27,10 @@ class MemoryStore:
         """See `OutboxStore.pending`."""
         return [Stored(stored_id, release) for stored_id, release in self._kept.items()]
 
+    async def count(self) -> int:
+        """See `OutboxStore.count`."""
+        return len(self._kept)
+
     async def delete(self, stored_id: int) -> None:
         """See `OutboxStore.delete`."""
         self._kept.pop(stored_id, None)

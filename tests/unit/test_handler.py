@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+from random import Random
 
 import pytest
 from multidict import CIMultiDict
-from support.memory_bus import MemoryBus
+from support.memory_bus import MemoryBus, Sent
 from support.memory_store import MemoryStore
 from support.realm import REALM, Realm, realm
 from support.virtual_time import in_virtual_time
@@ -18,6 +19,7 @@ from ipledger.cni.outbox import Outbox
 from ipledger.cni.request import CniRequest, parse
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import ApplyPool, Steps
+from ipledger.engine.waiting import NODE_MAX
 from ipledger.events import commit
 from ipledger.events.facts import PoolSpec
 from ipledger.events.types import AnyEvent
@@ -36,7 +38,7 @@ def call(command: str, sandbox: str) -> CniRequest:
 
 
 def agent(r: Realm) -> CniHandler:
-    client = EngineClient(MemoryBus(r.net), REALM)
+    client = EngineClient(MemoryBus(r.net), REALM, random=Random("agent"))
     return CniHandler(client, Outbox(MemoryStore(), "n1"), "n1", add_timeout_s=60.0)
 
 
@@ -78,3 +80,53 @@ async def test_a_del_of_another_sandbox_leaves_an_add_alone() -> None:
         await r.leader("engine")
         await r.client().apply(ApplyPool(pool=POOL))
         assert json.loads(await adding)["ips"] == [{"address": "10.0.0.1/24"}]
+
+
+@in_virtual_time
+async def test_a_node_has_no_more_adds_with_the_engine_than_the_engine_lets_wait() -> None:
+    async with realm() as r:
+        member = await r.leader("one")
+        pool = PoolSpec("pool", 0, "10.0.0.0/16", ips=("10.0.0.1-10.0.9.0",), default=True)
+        await r.client().apply(ApplyPool(pool=pool))
+        most = 0
+
+        class Watched(MemoryBus):
+            asked = 0
+
+            async def request(self, subject: str, payload: bytes, timeout: float) -> Sent:  # noqa: ASYNC109
+                nonlocal most
+                self.asked += 1
+                most = max(most, self.asked)
+                try:
+                    return await super().request(subject, payload, timeout)
+                finally:
+                    self.asked -= 1
+
+        client = EngineClient(Watched(r.net), REALM)
+        handler = CniHandler(client, Outbox(MemoryStore(), "n1"), "n1")
+        calls = [handler.handle(call("ADD", f"s{n}"), Steps()) for n in range(3 * NODE_MAX)]
+        addresses = {json.loads(body)["ips"][0]["address"] for body in await asyncio.gather(*calls)}
+        assert len(addresses) == 3 * NODE_MAX
+        assert NODE_MAX // 2 < most < NODE_MAX
+        assert member.running.done() is False
+
+
+@in_virtual_time
+async def test_adds_beyond_all_bounds_may_try_again_at_once_and_dels_are_kept() -> None:
+    async with realm() as r:
+        outbox = Outbox(MemoryStore(), "n1")
+        handler = CniHandler(EngineClient(MemoryBus(r.net), REALM), outbox, "n1")
+        waiting = [
+            asyncio.create_task(handler.handle(call("ADD", f"s{n}"), Steps())) for n in range(4096)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(CniError, match="4096 ADDs are in progress") as raised:
+            await handler.handle(call("ADD", "one-more"), Steps())
+        assert raised.value.code == 11
+        await handler.handle(call("DEL", "other"), Steps())
+        assert await outbox.store.count() == 1
+        ended = await asyncio.gather(*waiting, return_exceptions=True)
+        assert {error.code for error in ended if isinstance(error, CniError)} == {11}
+        assert len(ended) == 4096
+        with pytest.raises(CniError, match="cannot be reached"):
+            await handler.handle(call("ADD", "later"), Steps())

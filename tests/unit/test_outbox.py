@@ -117,3 +117,13 @@ async def test_sending_goes_on_when_the_store_could_not_be_written() -> None:
         await outbox.put(OTHER)
         assert await engine.taken.get() == OTHER
     assert await store.pending() == []
+
+
+async def test_a_full_outbox_keeps_no_more_until_something_was_sent() -> None:
+    outbox = Outbox(MemoryStore(), "n1", kept_max=1)
+    await outbox.put(RELEASE)
+    with pytest.raises(StoreError, match="1 releases wait"):
+        await outbox.put(OTHER)
+    [stored] = await outbox.store.pending()
+    await outbox.store.delete(stored.id)
+    await outbox.put(OTHER)

@@ -1,0 +1,82 @@
+"""deploy/requirements.txt against pyproject.toml and what is installed here. Needs no network.
+
+What this cannot see: advisories and withdrawn releases (`make audit` asks for those), and
+whether a package does what its maintainers say.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+WANTED = [
+    Requirement(text)
+    for text in tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+]
+
+
+def locked() -> dict[str, tuple[Requirement, list[str]]]:
+    """Each package of the lock file: what is pinned, and the hashes of its files."""
+    text = (ROOT / "deploy/requirements.txt").read_text().replace("\\\n", " ")
+    found: dict[str, tuple[Requirement, list[str]]] = {}
+    for line in text.splitlines():
+        if line and not line.startswith("#"):
+            pin, *hashes = re.split(r"\s+--hash=", line.strip())
+            requirement = Requirement(pin)
+            name = canonicalize_name(requirement.name)
+            assert name not in found, name
+            found[name] = requirement, hashes
+    return found
+
+
+LOCKED = locked()
+
+
+def version(name: str) -> str:
+    """The one version that a package is pinned to."""
+    (pin,) = LOCKED[canonicalize_name(name)][0].specifier
+    assert pin.operator == "==", name
+    return pin.version
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_a_package_is_pinned_to_one_version_and_its_files_to_hashes(name: str) -> None:
+    assert version(name)
+    hashes = LOCKED[name][1]
+    assert hashes
+    assert [text for text in hashes if not re.fullmatch("sha256:[0-9a-f]{64}", text)] == []
+
+
+@pytest.mark.parametrize("wanted", WANTED, ids=str)
+def test_what_pyproject_asks_for_is_locked(wanted: Requirement) -> None:
+    assert wanted.specifier.contains(version(wanted.name))
+
+
+@pytest.mark.parametrize("name", LOCKED)
+def test_what_a_locked_package_needs_is_locked_too(name: str) -> None:
+    """As far as it is installed here in any version; the image's pip refuses the rest."""
+    try:
+        needs = metadata.requires(name) or []
+    except metadata.PackageNotFoundError:
+        return
+    extras = {
+        "",
+        *(extra for w in WANTED if canonicalize_name(w.name) == name for extra in w.extras),
+    }
+    for need in map(Requirement, needs):
+        if need.marker is None or any(need.marker.evaluate({"extra": extra}) for extra in extras):
+            assert canonicalize_name(need.name) in LOCKED, f"{name} needs {need}"
+
+
+def test_the_image_installs_what_is_locked_and_runs_as_nobody() -> None:
+    steps = (ROOT / "deploy/Dockerfile").read_text()
+    assert "--require-hashes -r deploy/requirements.txt" in steps
+    assert "--no-deps ." in steps
+    assert re.findall(r"^USER (.*)$", steps, re.MULTILINE)[-1] == "65532:65532"
