@@ -140,7 +140,7 @@ COMMANDS = (
         "get",
         "ipledger.cli.get:get",
         STATE,
-        "Show pools, subnets, reservations, allocations or applications.",
+        "Show pools, subnets, reservations, quarantines, allocations or applications.",
         (
             "ipledger get pools",
             "ipledger get pool a -o yaml",
@@ -183,6 +183,23 @@ COMMANDS = (
             "ipledger release a17",
             "ipledger release a17 --sandbox 0123abcd --reason 'node worker-1 is lost'",
         ),
+    ),
+    Entry(
+        "quarantine",
+        "ipledger.cli.quarantine:quarantine",
+        STATE,
+        "Give an address to nobody until it is restored.",
+        (
+            "ipledger quarantine 10.6.1.7",
+            "ipledger quarantine 10.6.1.7 --mac 02:42:0a:06:01:07 --reason 'a printer has it'",
+        ),
+    ),
+    Entry(
+        "restore-address",
+        "ipledger.cli.quarantine:restore_address",
+        STATE,
+        "Let a quarantined address be given out again.",
+        ("ipledger restore-address 10.6.1.7 --reason 'the printer is gone'",),
     ),
     Entry(
         "gc",

@@ -56,6 +56,8 @@ async def delete(
     what = parse_kind(kind)
     if what is Kind.ALLOCATIONS:
         raise UsageError(f"{kind} cannot be deleted; an allocation is freed by `ipledger release`")
+    if what is Kind.QUARANTINES:
+        raise UsageError(f"{kind} cannot be deleted; it is ended by `ipledger restore-address`")
     if what is Kind.APPLICATIONS:
         raise UsageError(f"{kind} is no kind of workload; name one such as deployment")
     async with engine_client(connection) as client:

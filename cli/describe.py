@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from ipledger.cli.past import Reads
     from ipledger.engine.queries import AllocationsWhere
-    from ipledger.projections.rows import AllocationRow
+    from ipledger.projections.rows import AllocationRow, QuarantineRow
 
 
 _LABELS = {"ID": "ID", "IPS": "IPs", "UID": "UID"}
@@ -53,18 +53,20 @@ async def describe(
     from ipledger.engine.queries import AllocationsWhere
 
     what = parse_kind(kind)
-    if what is Kind.APPLICATIONS:
-        raise UsageError(f"{kind} cannot be described; `ipledger get applications` shows them")
+    if what in (Kind.APPLICATIONS, Kind.QUARANTINES):
+        raise UsageError(f"{kind} cannot be described; `ipledger get {what}` shows them")
     async with reads(connection, source, at) as client:
         if what is Kind.POOLS:
             page = await client.pools(name)
             found = page.pools
             holders = await _allocations(client, AllocationsWhere(pool=name)) if found else []
             told = next(iter(page.exhaustion), None)
+            bad = (await client.quarantines(name)).quarantines
             if output in ("table", "wide"):
                 more: dict[str, Any] = {"Full in": exhaustion_text(told)}
+                more |= {"Quarantines": ", ".join(map(_quarantine, bad))} if bad else {}
             else:
-                more = {"exhaustion": told}
+                more = {"exhaustion": told, "quarantines": bad}
             _print(_only(found, "pool", name), POOL_COLUMNS, holders, output, more)
         elif what is Kind.SUBNETS:
             parents = (await client.subnets(name)).subnets
@@ -76,6 +78,10 @@ async def describe(
         else:
             rows = await _allocations(client, AllocationsWhere(id=name))
             _print(_only(rows, "allocation", name), ALLOCATION_COLUMNS, None, output)
+
+
+def _quarantine(row: QuarantineRow) -> str:
+    return f"{row.address} ({row.mac or row.evidence or 'by hand'})"
 
 
 async def _allocations(client: Reads, query: AllocationsWhere) -> list[AllocationRow]:

@@ -1,4 +1,4 @@
-"""`ipledger get`: pools, subnets, reservations, allocations, applications, as they are or were."""
+"""`ipledger get`: pools, subnets, reservations, quarantines, allocations, applications."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ipledger.cli.views import (
     ALLOCATION_COLUMNS,
     APPLICATION_COLUMNS,
     POOL_COLUMNS,
+    QUARANTINE_COLUMNS,
     RESERVATION_COLUMNS,
     SUBNET_COLUMNS,
 )
@@ -44,13 +45,14 @@ async def get(
     Parameters
     ----------
     kind
-        `pools`, `subnets`, `reservations`, `allocations` or `applications`; the singular does too.
+        `pools`, `subnets`, `reservations`, `quarantines`, `allocations` or `applications`; the
+        singular does too.
     name
-        Only the resources of this name, or the allocation of this id.
+        Only the resources of this name, the allocation of this id, or this quarantined address.
     namespace
         Only applications, or allocations of pods, in this namespace.
     pool
-        Only allocations with an address of this pool.
+        Only allocations with an address of this pool, or its quarantined addresses.
     node
         Only allocations on this node.
     """
@@ -61,6 +63,11 @@ async def get(
         query = AllocationsWhere(id=name, namespace=namespace, pool=pool, node=node)
         async with reads(connection, source, at) as client:
             await _allocations(client, query, output)
+        return
+    if what is Kind.QUARANTINES:
+        _only_for_allocations(namespace=namespace, node=node)
+        async with reads(connection, source, at) as client:
+            await _quarantines(client, pool, name, output)
         return
     _only_for_allocations(pool=pool, node=node)
     async with reads(connection, source, at) as client:
@@ -94,6 +101,19 @@ async def _resources(client: Reads, what: Kind, name: str, output: Format) -> No
         print_one(rows[0], columns, output)
     else:
         raise CliError(f"no {what.removesuffix('s')} {name!r}")
+
+
+async def _quarantines(client: Reads, pool: str, address: str, output: Format) -> None:
+    rows = (await client.quarantines(pool)).quarantines
+    if not address:
+        print_rows(rows, QUARANTINE_COLUMNS, output)
+        if not rows:
+            note("no quarantines")
+        return
+    found = [row for row in rows if row.address == address]
+    if not found:
+        raise CliError(f"{address} is not quarantined")
+    print_one(found[0], QUARANTINE_COLUMNS, output)
 
 
 async def _allocations(client: Reads, query: AllocationsWhere, output: Format) -> None:

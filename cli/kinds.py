@@ -13,6 +13,7 @@ class Kind(StrEnum):
     POOLS = "pools"
     SUBNETS = "subnets"
     RESERVATIONS = "reservations"
+    QUARANTINES = "quarantines"
     ALLOCATIONS = "allocations"
     APPLICATIONS = "applications"
 
@@ -25,6 +26,7 @@ _SPELLINGS = {
         ("reservation", "reservations", "reservedip", "reservedips"), Kind.RESERVATIONS
     ),
     **dict.fromkeys(("spiderreservedip", "spiderreservedips"), Kind.RESERVATIONS),
+    **dict.fromkeys(("quarantine", "quarantines"), Kind.QUARANTINES),
     **dict.fromkeys(("allocation", "allocations"), Kind.ALLOCATIONS),
     **dict.fromkeys(("application", "applications", "app", "apps"), Kind.APPLICATIONS),
 }

@@ -6,6 +6,8 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationImported,
     AllocationRebound,
     AllocationRefused,
@@ -61,7 +63,9 @@ def _of_addresses(
     | AddressesHeld
     | AddressesReleased
     | AttachmentDeleted
-    | AllocationRefused,
+    | AllocationRefused
+    | AddressQuarantined
+    | AddressRestored,
 ) -> str:
     match event:
         case AddressesAllocated() | AllocationImported():
@@ -78,3 +82,9 @@ def _of_addresses(
             return f"sandbox {event.sandbox} {event.interface} on {event.node}"
         case AllocationRefused():
             return f"{event.pod} {event.interface} {event.reason}: {event.message}"
+        case AddressQuarantined():
+            by = f" answered by {event.mac}" if event.mac else ""
+            where = f" on {event.node} for {event.allocation}" if event.node else ""
+            return f"{event.address}{by}{where} {event.evidence}".rstrip()
+        case AddressRestored():
+            return f"{event.address} {event.evidence}".rstrip()

@@ -133,6 +133,16 @@ RESERVATION_COLUMNS = (
     Column("IPS", _joined_of("ips")),
 )
 
+QUARANTINE_COLUMNS = (
+    Column("ADDRESS", attrgetter("address")),
+    Column("POOL", attrgetter("pool")),
+    Column("MAC", attrgetter("mac")),
+    Column("NODE", attrgetter("node")),
+    Column("SEEN", attrgetter("seen")),
+    Column("ALLOCATION", attrgetter("allocation"), wide=True),
+    Column("EVIDENCE", attrgetter("evidence")),
+)
+
 APPLICATION_COLUMNS = (
     Column("NAMESPACE", attrgetter("namespace")),
     Column("KIND", attrgetter("kind")),

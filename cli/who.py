@@ -14,7 +14,7 @@ from ipledger.events.addresses import parse_ip
 
 if TYPE_CHECKING:
     from ipledger.projections.history import Interval
-    from ipledger.projections.rows import PoolRow, ReservationRow
+    from ipledger.projections.rows import PoolRow, QuarantineRow, ReservationRow
     from ipledger.replay.past import Holding
 
 
@@ -89,9 +89,21 @@ async def _now(
                 return 0
         pools = (await client.pools()).pools
         reservations = (await client.reservations()).reservations
-    where = _reserved(reservations, version, value) or _where(pools, version, value)
+        quarantines = (await client.quarantines()).quarantines
+    where = (
+        _quarantined(quarantines, address)
+        or _reserved(reservations, version, value)
+        or _where(pools, version, value)
+    )
     note(f"nobody holds {address}: {where}")
     return EXIT_FAILURE
+
+
+def _quarantined(rows: Iterable[QuarantineRow], address: str) -> str:
+    found = next((row for row in rows if row.address == address), None)
+    if found is None:
+        return ""
+    return f"it is quarantined, and {found.mac or 'something else'} answers to it"
 
 
 def _reserved(reservations: Iterable[ReservationRow], version: int, value: int) -> str:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from ipledger.engine import pod_annotations
 from ipledger.engine.choice import choose, still_candidates
-from ipledger.engine.commands import Allocate
+from ipledger.engine.commands import Allocate, Conflict
+from ipledger.engine.quarantine import conflicts_of, quarantined, without
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.engine.release import Cause, released
+from ipledger.engine.release import Cause, emptied_by, release_of, released
 from ipledger.engine.routes import routes_of
 from ipledger.engine.selection import Selected, select
 from ipledger.engine.steps import steps_of
@@ -39,6 +40,11 @@ def allocate(state: State, command: Allocate, now: int) -> tuple[AnyEvent, ...] 
         return Refusal(Reason.SANDBOX_TAKEN, message, "sandbox", command.sandbox)
     held = state.allocations.of((command.pod.uid, command.interface))
     if held is not None:
+        conflicts = conflicts_of(held, command)
+        if isinstance(conflicts, Refusal):
+            return conflicts
+        if conflicts and held.node == command.node:
+            return _readdressed(state, command, held, conflicts, now)
         return _again(held, command, now)
     place = place_of(command.owner, command.pod.namespace, command.pod.name)
     kept = state.allocations.in_place(place, command.interface) if place else None
@@ -110,22 +116,33 @@ def _in_place(
                 steps=steps_of(command, now),
             ),
         )
-    fresh = _new(state, command, _without(state, selected, kept), now)
+    fresh = _new(state, command, without(state, selected, kept), now)
     if isinstance(fresh, Refusal):
         return fresh
     return (*released(state, kept, Cause(ReleaseReason.POOL_CHANGED)), *fresh)
 
 
-def _without(state: State, selected: Selected, kept: Allocation) -> Selected:
-    """The candidates as they are once an allocation has given its addresses back."""
-    drafts = dict(selected.drafts)
-    for address in kept.addresses:
-        pool = drafts.get(address.pool) or state.pools[address.pool]
-        draft = pool.drafted(pool.spec, state.reserved[pool.spec.ip_version])
-        draft.taken = dict(draft.taken)
-        draft.give_back(address.value, kept.identity)
-        drafts[address.pool] = draft
-    return selected._replace(drafts=drafts)
+def _readdressed(
+    state: State, command: Allocate, held: Allocation, conflicts: tuple[Conflict, ...], now: int
+) -> tuple[AnyEvent, ...] | Refusal:
+    """Other addresses in the place of those that something else answers to, in one commit.
+
+    Its auto pools do not shrink by what leaves: the next event takes as much.
+    """
+    selected = select(state, command, held)
+    if isinstance(selected, Refusal):
+        return selected
+    fresh = _new(state, command, without(state, selected, held, conflicts), now)
+    if isinstance(fresh, Refusal):
+        return fresh
+    evidence = "; ".join(f"{c.address} is answered by {c.mac or 'somebody'}" for c in conflicts)
+    cause = Cause(ReleaseReason.CONFLICT, evidence, command.traceparent)
+    return (
+        *quarantined(state, held, conflicts, command),
+        release_of(held, cause),
+        *emptied_by(state, held),
+        *fresh,
+    )
 
 
 def _new(

@@ -13,6 +13,7 @@ from ipledger.projections.rows import (
     AllocationRow,
     ApplicationRow,
     PoolRow,
+    QuarantineRow,
     ReservationRow,
     SubnetRow,
 )
@@ -45,7 +46,8 @@ class Retained(Answer, frozen=True):
 
 class Applied(Answer, frozen=True):
     """The resource is as asked. `outcome` is a word of these: created, configured,
-    unchanged, deleted, or terminating for a pool that goes with its last address."""
+    unchanged, deleted, quarantined, restored, or terminating for a pool that goes with its last
+    address."""
 
     position: str
     outcome: str
@@ -92,6 +94,7 @@ class Page(Answer, frozen=True):
     reservations: tuple[ReservationRow, ...] = ()
     allocations: tuple[AllocationRow, ...] = ()
     applications: tuple[ApplicationRow, ...] = ()
+    quarantines: tuple[QuarantineRow, ...] = ()
     exhaustion: tuple[Exhaustion, ...] = ()
     """Of those of `pools` of which enough is known."""
     last: bool = True

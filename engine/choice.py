@@ -60,6 +60,8 @@ def still_candidates(state: State, command: Allocate, selected: Selected, held: 
         if name in state.pools and passed_over(state.pools[name], ip_version, command) is None
     }
     families = {ip_version for ip_version, _ in selected.pools}
+    if any((a.terms.ip_version, a.value) in state.quarantined for a in held.addresses):
+        return False
     asked = _asked(command)
     if isinstance(asked, Refusal) or not asked.items() <= _by_version(held).items():
         return False

@@ -42,8 +42,10 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    QuarantineAddress,
     Release,
     ReleaseAllocation,
+    RestoreAddress,
     RetainAttachments,
     SignCheckpoint,
 )
@@ -164,6 +166,18 @@ class EngineClient:
     async def release_allocation(self, command: ReleaseAllocation) -> Released:
         """Free an allocation by name."""
         return await self._admin("release", command, Released)
+
+    async def quarantine(self, command: QuarantineAddress) -> Applied:
+        """Give an address to nobody until it is restored."""
+        return await self._admin("quarantine", command, Applied)
+
+    async def restore_address(self, command: RestoreAddress) -> Applied:
+        """End the quarantine of an address."""
+        return await self._admin("restore-address", command, Applied)
+
+    async def quarantines(self, pool: str = "") -> Page:
+        """The quarantined addresses, or those of a pool."""
+        return await self._query("quarantines", queries.Quarantines(pool=pool), Page)
 
     async def import_allocation(self, command: ImportAllocation) -> Allocated:
         """Take over what another system has given out."""

@@ -47,6 +47,12 @@ Slot: TypeAlias = Annotated[int, Meta(ge=-1, le=2**31 - 1)]
 Micros: TypeAlias = Annotated[int, Meta(ge=0, lt=2**53)]
 """Microseconds since the Unix epoch, 0 where nobody knows."""
 
+IpText: TypeAlias = Annotated[str, Meta(pattern=r"^[0-9a-fA-F.:]{2,45}$")]
+"""The characters of an IP address; whether it is one is for `decide` to say."""
+
+Mac: TypeAlias = Annotated[str, Meta(pattern=r"^([0-9a-f]{2}(:[0-9a-f]{2}){5})?$")]
+"""A MAC address in lower case with colons, or ''."""
+
 _Text: TypeAlias = Annotated[str, Meta(max_length=1024)]
 
 
@@ -85,13 +91,25 @@ class Steps(
     sent: Micros = 0
 
 
+class Conflict(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """Something else answered to an address: whose answer it was (MAC), and when it came.
+
+    `seen` is in microseconds since the Unix epoch, by the clock of the one who asked.
+    """
+
+    address: IpText
+    mac: Mac = ""
+    seen: Annotated[int, Meta(ge=0, le=2**62)] = 0
+
+
 class Allocate(NodeCommand, frozen=True, kw_only=True):
     """Give an interface of a pod its addresses; the same ones if it has them already.
 
     `default_*_pools` are the pools named in the CNI configuration. `network_name` is the
     `namespace/name` of the interface's NetworkAttachmentDefinition, '' where there is none.
     `replicas` is how many pods the owner wants, None where nobody says. `auto_pools` is false where
-    pools of subnets may not be asked for.
+    pools of subnets may not be asked for. `conflicts` are on addresses that the interface
+    got before: they are quarantined, and it gets others.
     """
 
     pod: Pod
@@ -112,6 +130,7 @@ class Allocate(NodeCommand, frozen=True, kw_only=True):
     network_name: _Text = ""
     traceparent: TraceParent = ""
     steps: Steps = Steps()
+    conflicts: Annotated[tuple[Conflict, ...], Meta(max_length=8)] = ()
 
 
 class Release(NodeCommand, frozen=True, kw_only=True):
@@ -190,6 +209,21 @@ class ImportAllocation(Command, frozen=True):
     clean_gateway: bool = False
     routes: tuple[Route, ...] = ()
     traceparent: TraceParent = ""
+
+
+class QuarantineAddress(Command, frozen=True):
+    """Give an address of a pool to nobody until it is restored; whoever holds it keeps it."""
+
+    address: IpText
+    mac: Mac = ""
+    evidence: _Text = ""
+
+
+class RestoreAddress(Command, frozen=True):
+    """An address that was quarantined can be given out again."""
+
+    address: IpText
+    evidence: _Text = ""
 
 
 class ApplyPool(Command, frozen=True, tag=True):
@@ -281,4 +315,6 @@ AnyCommand: TypeAlias = (
     | DeleteReservation
     | ApplyApplication
     | DeleteApplication
+    | QuarantineAddress
+    | RestoreAddress
 )

@@ -41,7 +41,9 @@ from ipledger.engine.commands import (
     DeleteSubnet,
     ImportAllocation,
     NodeCommand,
+    QuarantineAddress,
     Release,
+    RestoreAddress,
     RetainAttachments,
 )
 from ipledger.engine.decide import Decision, decide
@@ -52,6 +54,8 @@ from ipledger.events import commit
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.types import (
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     ApplicationCreated,
     ApplicationUpdated,
     LeadershipTaken,
@@ -108,6 +112,8 @@ OUTCOMES: dict[type[object], str] = {
     PoolDeleted: "deleted",
     SubnetDeleted: "deleted",
     ReservationDeleted: "deleted",
+    AddressQuarantined: "quarantined",
+    AddressRestored: "restored",
     type(None): "unchanged",
 }
 """What the event of a resource means for whoever asked for it."""
@@ -364,6 +370,8 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
             return Applied(position, "terminating")
         case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
             return Applied(position, "deleted")
+        case QuarantineAddress() | RestoreAddress():
+            return Applied(position, OUTCOMES[type(event)])
         case Confirm():
             return Applied(position, "unchanged")
         case RetainAttachments():

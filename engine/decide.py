@@ -26,12 +26,15 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    QuarantineAddress,
     Release,
     ReleaseAllocation,
+    RestoreAddress,
     RetainAttachments,
 )
 from ipledger.engine.importing import import_allocation
 from ipledger.engine.pools import apply_pool, delete_pool
+from ipledger.engine.quarantine import quarantine_address, restore_address
 from ipledger.engine.refusals import Refusal
 from ipledger.engine.release import release, release_allocation, retain_attachments
 from ipledger.engine.reservations import apply_reservation, delete_reservation
@@ -66,6 +69,8 @@ _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
     DeleteReservation: delete_reservation,
     ApplyApplication: apply_application,
     DeleteApplication: delete_application,
+    QuarantineAddress: quarantine_address,
+    RestoreAddress: restore_address,
 }
 """Commands whose outcome does not depend on when they are decided."""
 

@@ -36,7 +36,7 @@ from ipledger.events.tasks import end, first_to_end
 from ipledger.events.wall_clock import wall_clock
 from ipledger.projections.exhaustion import Exhaustion, Usage
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import PoolRow, pool_row
+from ipledger.projections.rows import PoolRow
 from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
@@ -321,8 +321,9 @@ class Engine:
 
 
 def _used(fold: Fold) -> list[tuple[str, int]]:
-    rows = map(pool_row, fold.state.pools.values())
-    return [(row.name, row.total - row.free - row.reserved) for row in rows]
+    """What is in use of each pool; what is reserved or quarantined is not."""
+    pools = fold.state.pools.values()
+    return [(pool.spec.name, len(pool.taken)) for pool in pools]
 
 
 def _guarded(look: Look, at_least: Position) -> Look:

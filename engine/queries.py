@@ -21,11 +21,13 @@ from ipledger.projections.ranges import Intervals, common, members, parse_ranges
 from ipledger.projections.rows import (
     ApplicationRow,
     PoolRow,
+    QuarantineRow,
     ReservationRow,
     SubnetRow,
     allocation_row,
     application_row,
     pool_row,
+    quarantine_row,
     reservation_row,
     subnet_row,
 )
@@ -66,6 +68,12 @@ class Reservations(Query, frozen=True):
     """The reservations by name, or the one named."""
 
     name: str = ""
+
+
+class Quarantines(Query, frozen=True):
+    """The quarantined addresses in their order, or those of a pool."""
+
+    pool: str = ""
 
 
 class Applications(Query, frozen=True):
@@ -119,6 +127,7 @@ AnyQuery: TypeAlias = (
     Pools
     | Subnets
     | Reservations
+    | Quarantines
     | Applications
     | AllocationsWhere
     | AskStatus
@@ -130,7 +139,8 @@ AnyQuery: TypeAlias = (
 def pools(state: State, query: Pools) -> tuple[PoolRow, ...]:
     """The pools asked for."""
     names = [query.name] if query.name else sorted(state.pools)
-    return tuple(pool_row(state.pools[name]) for name in names if name in state.pools)
+    found = [state.pools[name] for name in names if name in state.pools]
+    return tuple(pool_row(pool, state.quarantined_in(pool)) for pool in found)
 
 
 def subnets(state: State, query: Subnets) -> tuple[SubnetRow, ...]:
@@ -149,6 +159,15 @@ def reservations(state: State, query: Reservations) -> tuple[ReservationRow, ...
         held = sum(len(members(pool.taken, part)) for pool, part in _parts(state, spec, intervals))
         rows.append(reservation_row(spec, total=size(intervals), allocated=held))
     return tuple(rows)
+
+
+def quarantines(state: State, query: Quarantines) -> tuple[QuarantineRow, ...]:
+    """The quarantined addresses asked for."""
+    rows = (
+        quarantine_row(state.quarantined[address], state.pool_of(*address))
+        for address in sorted(state.quarantined)
+    )
+    return tuple(row for row in rows if query.pool in ("", row.pool))
 
 
 def applications(state: State, query: Applications) -> list[ApplicationRow]:

@@ -116,7 +116,7 @@ def release_allocation(state: State, command: ReleaseAllocation) -> tuple[AnyEve
 
 def released(state: State, held: Allocation, cause: Cause) -> tuple[AnyEvent, ...]:
     """An allocation's release, and what its pools do then: shrink, or go with their last one."""
-    return (_release_of(held, cause), *_pools_without(state, (held,)))
+    return (release_of(held, cause), *_pools_without(state, (held,)))
 
 
 def _changed(held: Allocation, command: ReleaseAllocation) -> Refusal | None:
@@ -146,11 +146,12 @@ def _detached(state: State, ended: Iterable[Allocation], cause: Cause) -> tuple[
             )
         else:
             leaving.append(held)
-            events.append(_release_of(held, cause))
+            events.append(release_of(held, cause))
     return (*events, *_pools_without(state, leaving))
 
 
-def _release_of(held: Allocation, cause: Cause) -> AddressesReleased:
+def release_of(held: Allocation, cause: Cause) -> AddressesReleased:
+    """The release of an allocation, alone."""
     return AddressesReleased(
         allocation=held.id,
         sandbox=held.sandbox,
@@ -164,6 +165,11 @@ def _release_of(held: Allocation, cause: Cause) -> AddressesReleased:
 def _has_place(state: State, held: Allocation) -> bool:
     place = held.place
     return place is not None and exists(place, state.applications.get(place.application))
+
+
+def emptied_by(state: State, gone: Allocation) -> Iterable[AnyEvent]:
+    """The ends of terminating pools whose last allocation this is."""
+    return emptied(state, addresses_of(gone))
 
 
 def _pools_without(state: State, gone: Iterable[Allocation]) -> tuple[AnyEvent, ...]:

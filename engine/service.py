@@ -39,8 +39,10 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    QuarantineAddress,
     Release,
     ReleaseAllocation,
+    RestoreAddress,
     RetainAttachments,
     SignCheckpoint,
 )
@@ -75,12 +77,15 @@ _ADMIN_COMMANDS: dict[str, Callable[[bytes], AnyCommand | SignCheckpoint]] = {
     "delete-application": Decoder(DeleteApplication).decode,
     "release": Decoder(ReleaseAllocation).decode,
     "import-allocation": Decoder(ImportAllocation).decode,
+    "quarantine": Decoder(QuarantineAddress).decode,
+    "restore-address": Decoder(RestoreAddress).decode,
     "checkpoint": Decoder(SignCheckpoint).decode,
 }
 _QUERIES: dict[str, Callable[[bytes], queries.AnyQuery]] = {
     "pools": Decoder(queries.Pools).decode,
     "subnets": Decoder(queries.Subnets).decode,
     "reservations": Decoder(queries.Reservations).decode,
+    "quarantines": Decoder(queries.Quarantines).decode,
     "check": Decoder(queries.Check).decode,
     "applications": Decoder(queries.Applications).decode,
     "allocations": Decoder(queries.AllocationsWhere).decode,
@@ -219,6 +224,8 @@ class EngineService:
                 return Page(position, subnets=queries.subnets(state, query))
             case queries.Reservations():
                 return Page(position, reservations=queries.reservations(state, query))
+            case queries.Quarantines():
+                return Page(position, quarantines=queries.quarantines(state, query))
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case queries.AskCheckpoint():

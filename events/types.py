@@ -203,6 +203,30 @@ class AddressesReleased(Event, frozen=True):
     steps: dict[str, int] = {}
 
 
+class AddressQuarantined(Event, frozen=True):
+    """Something else answers to an address: from here on it is not given out until it is restored.
+
+    Whoever holds it keeps it. `mac` is whose answer was seen, `seen` when, by the clock of the one
+    who saw it (microseconds since the Unix epoch; 0 where nobody says), `node` where that was and
+    `allocation` for whom; both are empty where an operator says so, with `evidence`.
+    """
+
+    address: str
+    node: str = ""
+    allocation: str = ""
+    mac: str = ""
+    seen: Int64 = 0
+    evidence: str = ""
+    traceparent: str = ""
+
+
+class AddressRestored(Event, frozen=True):
+    """An operator says that an address can be given out again."""
+
+    address: str
+    evidence: str = ""
+
+
 class ReleaseReason:
     """The words `AddressesReleased.reason` may hold."""
 
@@ -213,6 +237,8 @@ class ReleaseReason:
     SCALED_DOWN = "scaled-down"
     APPLICATION_DELETED = "application-deleted"
     POOL_CHANGED = "pool-changed"
+    CONFLICT = "conflict"
+    """Something else answers to an address; the same interface has others in the next event."""
 
 
 class ApplicationCreated(Event, frozen=True):
@@ -299,6 +325,8 @@ AnyEvent: TypeAlias = (
     | ApplicationDeleted
     | AttachmentDeleted
     | AllocationRefused
+    | AddressQuarantined
+    | AddressRestored
     | CheckpointSigned
 )
 
@@ -324,5 +352,7 @@ ALL: tuple[type[Event], ...] = (
     ApplicationDeleted,
     AttachmentDeleted,
     AllocationRefused,
+    AddressQuarantined,
+    AddressRestored,
     CheckpointSigned,
 )

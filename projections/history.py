@@ -20,6 +20,8 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationImported,
     AllocationRebound,
     AllocationRefused,
@@ -266,6 +268,13 @@ def _resource(kind: str) -> Callable[[Rows, Any, int, int], None]:
     return changed
 
 
+def _quarantine(
+    rows: Rows, event: AddressQuarantined | AddressRestored, position: int, time: int
+) -> None:
+    rows.touch("ip", event.address, position)
+    rows.touch("node", getattr(event, "node", ""), position)
+
+
 _ABOUT: dict[type[Event], Callable[[Rows, Any, int, int], int | None]] = {
     AddressesAllocated: _allocated,
     AllocationImported: _allocated,
@@ -274,6 +283,8 @@ _ABOUT: dict[type[Event], Callable[[Rows, Any, int, int], int | None]] = {
     AddressesReleased: _released,
     AllocationRefused: _refused,
     AttachmentDeleted: _attachment,
+    AddressQuarantined: _quarantine,
+    AddressRestored: _quarantine,
     **dict.fromkeys((PoolCreated, PoolUpdated, PoolTerminating, PoolDeleted), _resource("pool")),
     **dict.fromkeys((SubnetCreated, SubnetUpdated, SubnetDeleted), _resource("subnet")),
     **dict.fromkeys(

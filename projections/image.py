@@ -20,7 +20,7 @@ import msgspec
 
 from ipledger.events.facts import Application, PoolSpec, ReservationSpec, SubnetSpec
 from ipledger.events.position import Position
-from ipledger.events.types import CheckpointSigned
+from ipledger.events.types import AddressQuarantined, CheckpointSigned
 from ipledger.projections.allocations import (
     Allocation,
     Attachment,
@@ -53,6 +53,7 @@ class Realm(Block, frozen=True):
     reservations: list[ReservationSpec]
     applications: list[Application]
     checkpoint: CheckpointSigned | None = None
+    quarantined: list[AddressQuarantined] = []
 
 
 class PoolBlock(Block, frozen=True):

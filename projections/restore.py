@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
+from ipledger.events.addresses import parse_ip
 from ipledger.projections.allocations import Allocation, HeldAddress
 from ipledger.projections.applications import key_of
 from ipledger.projections.columns import Column
@@ -66,6 +67,7 @@ class Filling:
         state.reservations = {spec.name: spec for spec in realm.reservations}
         state.applications = {key_of(spec): spec for spec in realm.applications}
         state.checkpoint = realm.checkpoint
+        state.quarantined = {parse_ip(event.address): event for event in realm.quarantined}
         state.index_reservations()
 
     def _begin_pool(self, block: PoolBlock) -> None:

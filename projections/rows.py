@@ -17,6 +17,7 @@ from ipledger.events.facts import (
     Selector,
     SubnetSpec,
 )
+from ipledger.events.types import AddressQuarantined
 from ipledger.projections.allocations import Allocation
 from ipledger.projections.labels import auto_labels
 from ipledger.projections.pool import Pool
@@ -132,8 +133,33 @@ class AllocationRow(msgspec.Struct, frozen=True, rename="camel"):
     bound: str = ""
 
 
-def pool_row(pool: Pool) -> PoolRow:
-    """A pool as a row."""
+class QuarantineRow(msgspec.Struct, frozen=True, rename="camel"):
+    """A quarantined address. `pool` is '' where it is in none by now, `seen` where nobody says."""
+
+    address: str
+    pool: str
+    mac: str
+    node: str
+    allocation: str
+    seen: str
+    evidence: str
+
+
+def quarantine_row(event: AddressQuarantined, pool: Pool | None) -> QuarantineRow:
+    """A quarantined address as a row."""
+    return QuarantineRow(
+        address=event.address,
+        pool=pool.spec.name if pool else "",
+        mac=event.mac,
+        node=event.node,
+        allocation=event.allocation,
+        seen=format_time(event.seen) if event.seen else "",
+        evidence=event.evidence,
+    )
+
+
+def pool_row(pool: Pool, quarantined: int) -> PoolRow:
+    """A pool as a row, with so many of its addresses quarantined and held by nobody."""
     spec = pool.spec
     return PoolRow(
         name=spec.name,
@@ -142,9 +168,9 @@ def pool_row(pool: Pool) -> PoolRow:
         total=pool.total,
         allocated=len(pool.taken) - pool.held,
         held=pool.held,
-        quarantined=0,
+        quarantined=quarantined,
         free=pool.free,
-        reserved=pool.reserved_free,
+        reserved=pool.reserved_free - quarantined,
         default=spec.default,
         disable=spec.disable,
         gateway=spec.gateway,

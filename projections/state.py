@@ -23,6 +23,8 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationImported,
     AllocationRebound,
     AllocationRefused,
@@ -38,6 +40,7 @@ from ipledger.events.types import (
     PoolDeleted,
     PoolTerminating,
     PoolUpdated,
+    ReleaseReason,
     ReservationCreated,
     ReservationDeleted,
     ReservationUpdated,
@@ -89,6 +92,7 @@ class State:
         "events_ever",
         "pools",
         "position",
+        "quarantined",
         "refusals",
         "reservations",
         "reserved",
@@ -105,6 +109,7 @@ class State:
         self.directory = Directory()
         self.subnets: dict[str, SubnetSpec] = {}
         self.reservations: dict[str, ReservationSpec] = {}
+        self.quarantined: dict[tuple[int, int], AddressQuarantined] = {}
         self.reserved: dict[int, Intervals] = {4: (), 6: ()}
         self.allocations = Allocations()
         self.applications: dict[ApplicationKey, Application] = {}
@@ -127,6 +132,15 @@ class State:
             ):
                 return pool
         return None
+
+    def quarantined_in(self, pool: Pool) -> int:
+        """How many addresses of a pool are quarantined; one that is held counts as held."""
+        return sum(
+            ip_version == pool.spec.ip_version
+            and contains(pool.usable, address)
+            and address not in pool.taken
+            for ip_version, address in self.quarantined
+        )
 
     def draft(self) -> State:
         """A state with resources of its own, for trying changes of them; all else is shared.
@@ -155,6 +169,7 @@ class State:
             list(self.reservations.values()),
             list(self.applications.values()),
             self.checkpoint,
+            list(self.quarantined.values()),
         )
         return Frozen(
             realm,
@@ -290,13 +305,18 @@ def _reservation_deleted(state: State, event: ReservationDeleted, at: Moment) ->
 
 
 def _reserve(state: State, ip_version: int) -> None:
-    """Reservations may overlap, so that each pool is told what all of them make together."""
-    state.reserved[ip_version] = merged(
+    """Reservations may overlap, so that each pool is told what all of them make together.
+
+    What is quarantined is to a pool as if it were reserved.
+    """
+    reserved = [
         interval
         for reservation in state.reservations.values()
         if reservation.ip_version == ip_version
         for interval in parse_ranges(reservation.ips, ip_version)
-    )
+    ]
+    reserved += [(value, value) for of, value in state.quarantined if of == ip_version]
+    state.reserved[ip_version] = merged(reserved)
     for pool in state.pools.values():
         if pool.spec.ip_version == ip_version:
             pool.reserve(state.reserved[ip_version])
@@ -403,8 +423,21 @@ def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> N
     identity = allocation.pod_uid, interface
     for held in allocation.addresses:
         pools[held.terms.pool].give_back(held.value, identity)
-    if allocation.sandbox:
-        state.ended.end((allocation.sandbox, interface), at.time)
+    if allocation.sandbox and event.reason != ReleaseReason.CONFLICT:
+        state.ended.end((allocation.sandbox, interface), at.time)  # else it goes on with the next
+
+
+def _address_quarantined(state: State, event: AddressQuarantined, at: Moment) -> None:
+    address = parse_ip(event.address)
+    assert address not in state.quarantined, "it is quarantined once"
+    state.quarantined[address] = event
+    _reserve(state, address[0])
+
+
+def _address_restored(state: State, event: AddressRestored, at: Moment) -> None:
+    address = parse_ip(event.address)
+    del state.quarantined[address]
+    _reserve(state, address[0])
 
 
 def _attachment_deleted(state: State, event: AttachmentDeleted, at: Moment) -> None:
@@ -444,6 +477,8 @@ _APPLY: dict[type[Event], Callable[[State, Any, Moment], None]] = {
     ApplicationCreated: _application_created,
     ApplicationUpdated: _application_updated,
     ApplicationDeleted: _application_deleted,
+    AddressQuarantined: _address_quarantined,
+    AddressRestored: _address_restored,
     AttachmentDeleted: _attachment_deleted,
     AllocationRefused: _allocation_refused,
     CheckpointSigned: _checkpoint_signed,

@@ -18,6 +18,8 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationImported,
     AllocationRebound,
     AnyEvent,
@@ -63,6 +65,7 @@ class Bookkeeping:
     def __init__(self) -> None:
         self._reservations: dict[str, ReservationSpec] = {}
         self._reserved: dict[int, list[_Range]] = {4: [], 6: []}
+        self._quarantined: set[tuple[int, int]] = set()
         self._pools: dict[str, _PoolBook] = {}
         self._holder_of: dict[int, dict[int, str]] = {4: {}, 6: {}}
         self._live: dict[str, _Holder] = {}
@@ -79,6 +82,8 @@ class Bookkeeping:
             AllocationRebound: self._rebind,
             AddressesHeld: lambda event: self._must_live(event.allocation, "is held"),
             AddressesReleased: self._release,
+            AddressQuarantined: self._quarantine,
+            AddressRestored: self._restore,
         }
 
     def enter(self, event: AnyEvent) -> None:
@@ -94,6 +99,18 @@ class Bookkeeping:
     def _unreserve(self, event: ReservationDeleted) -> None:
         self._reservations.pop(event.name, None)
         self._sum_up_reservations()
+
+    def _quarantine(self, event: AddressQuarantined) -> None:
+        address = _parse(event.address)
+        if address in self._quarantined:
+            raise ViolationError(f"invariant 1: {event.address} is quarantined already")
+        self._quarantined.add(address)
+
+    def _restore(self, event: AddressRestored) -> None:
+        address = _parse(event.address)
+        if address not in self._quarantined:
+            raise ViolationError(f"invariant 1: {event.address} is restored, but not quarantined")
+        self._quarantined.remove(address)
 
     def _sum_up_reservations(self) -> None:
         for version in self._reserved:
@@ -144,11 +161,19 @@ class Bookkeeping:
             raise ViolationError(f"invariant 8: allocation {allocation} is live already")
         addresses = tuple([(held.pool, *_parse(held.address)) for held in event.addresses])
         for pool, version, value in addresses:
+            if self._quarantined and (version, value) in self._quarantined:
+                self._must_be_imported(event, version, value)
             reserved = self._reserved[version]
             if reserved and isinstance(event, AddressesAllocated) and _inside(reserved, value):
                 raise ViolationError(f"invariant 1: {self._reserved_by(version, value)}")
             self._hold(pool, version, value, allocation)
         self._live[allocation] = _Holder(identity, addresses)
+
+    def _must_be_imported(
+        self, event: AddressesAllocated | AllocationImported, version: int, value: int
+    ) -> None:
+        if isinstance(event, AddressesAllocated):
+            raise ViolationError(f"invariant 1: {_text(version, value)} is quarantined")
 
     def _hold(self, pool: str, version: int, value: int, allocation: str) -> None:
         holder = self._holder_of[version].setdefault(value, allocation)

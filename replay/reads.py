@@ -41,6 +41,11 @@ class StateReads:
         rows = queries.subnets(self.state, queries.Subnets(name=name))
         return Page(self._position, subnets=rows)
 
+    async def quarantines(self, pool: str = "") -> Page:
+        """See `EngineClient.quarantines`."""
+        rows = queries.quarantines(self.state, queries.Quarantines(pool=pool))
+        return Page(self._position, quarantines=rows)
+
     async def reservations(self, name: str = "") -> Page:
         """See `EngineClient.reservations`."""
         rows = queries.reservations(self.state, queries.Reservations(name=name))

@@ -41,7 +41,8 @@ class EngineMetrics:
         self._told = self._told if told is None else told
 
     def _of_log(self, fold: Fold) -> list[Metric]:
-        pools = [pool_row(pool) for pool in fold.state.pools.values()]
+        state = fold.state
+        pools = [pool_row(pool, state.quarantined_in(pool)) for pool in state.pools.values()]
         return [*_of_pools(pools), *_of_exhaustion(self.engine, pools), *_of_state(fold)]
 
     def collect(self) -> Iterable[Metric]:

@@ -19,6 +19,7 @@ from ipledger.events.facts import (
     Address,
     Application,
     Candidate,
+    Int64,
     Owner,
     Pod,
     PoolSpec,
@@ -48,6 +49,8 @@ pods = st.builds(Pod, texts, texts, texts)
 int64 = st.integers(-(2**63), 2**63 - 1)
 strategies: dict[object, st.SearchStrategy[Any]] = {
     str: texts,
+    Int64: int64,
+    dict[str, Int64]: st.dictionaries(texts, int64, max_size=3),
     int: int64,
     Pod: pods,
     Pod | None: st.none() | pods,

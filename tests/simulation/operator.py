@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 from random import Random
 
@@ -14,7 +15,9 @@ from ipledger.engine.commands import (
     ApplyApplication,
     ApplyPool,
     ApplyReservation,
+    QuarantineAddress,
     ReleaseAllocation,
+    RestoreAddress,
 )
 from ipledger.engine.queries import AllocationsWhere
 from ipledger.events.facts import Application, PoolSpec, ReservationSpec
@@ -63,13 +66,15 @@ class Operator(Machine):
                 await self._change(random)
 
     async def _change(self, random: Random) -> None:
-        kinds = ("pool", "pool", "reserve", "scale")
+        kinds = ("pool", "pool", "reserve", "scale", "quarantine")
         collecting = ("collect", "collect", "collect") if self.is_collector else ()
         match random.choice((*kinds, *collecting)):
             case "pool":
                 await self._apply(ApplyPool(pool=_changed(random, random.choice(self.pools))))
             case "reserve":
                 await self._apply(ApplyReservation(reservation=_reserved(random, self.pools)))
+            case "quarantine":
+                await self._quarantine(random)
             case "scale" if self.cart:
                 if self.cluster is not None and random.random() < 0.3:
                     self.cluster.drop_set()
@@ -79,6 +84,15 @@ class Operator(Machine):
                 await self._collect(random)
             case _:
                 pass
+
+    async def _quarantine(self, random: Random) -> None:
+        """Somebody else seems to have a pool's first address, or does not any more."""
+        address = random.choice(self.pools).ips[0].partition("-")[0]
+        with contextlib.suppress(RefusedError, EngineUnavailableError):
+            if random.random() < 0.4:
+                await self.client.quarantine(QuarantineAddress(address=address))
+            else:
+                await self.client.restore_address(RestoreAddress(address=address))
 
     async def _scale(self, size: int) -> None:
         """The StatefulSet has that many places from here on."""

@@ -100,6 +100,13 @@ STORY: tuple[tuple[str, ...], ...] = (
         "import gone four=10.6.1.13/16",
     ),
     ("DEL gone-sandbox ended-pod=gone-uid", "ADD old sandbox=old-second"),
+    (
+        "ADD web-c @ipledger.io/static-ip=10.6.1.16",
+        "ADD web-c conflict=10.6.1.16/02:42:0a:06:01:10",
+        "quarantine fd00:6::aa mac=02:42:0a:06:01:aa evidence=printer",
+        "quarantine 10.6.1.15",
+        "restore 10.6.1.15 evidence=gone",
+    ),
 )
 """Commits, a second apart: what each was asked."""
 

@@ -26,6 +26,8 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationImported,
     AllocationRebound,
     AnyEvent,
@@ -92,6 +94,7 @@ class Facts(NamedTuple):
     freed: tuple[Freed, ...] = ()
     ended: MappingProxyType[tuple[str, str], int] = MappingProxyType({})
     terminating: frozenset[str] = frozenset()
+    quarantined: frozenset[Ip] = frozenset()
 
 
 def covers(spec: AddressSpace, address: Ip) -> bool:
@@ -109,8 +112,10 @@ def addresses_of(spec: PoolSpec) -> list[Ip]:
 
 
 def is_reserved(facts: Facts, address: Ip) -> bool:
-    """Whether any reservation names an address."""
-    return any(_in_any(spec.ips, address) for spec in facts.reservations.values())
+    """Whether any reservation names an address, or it is quarantined: it is not given out."""
+    return address in facts.quarantined or any(
+        _in_any(spec.ips, address) for spec in facts.reservations.values()
+    )
 
 
 def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
@@ -127,6 +132,8 @@ def replay(facts: Facts, event: AnyEvent, time: int) -> Facts:
             return facts._replace(live=_set(facts.live, event.allocation, old._replace(sandbox="")))
         case AddressesReleased():
             return _released(facts, event, time)
+        case AddressQuarantined() | AddressRestored():
+            return _quarantined(facts, event)
         case AttachmentDeleted():
             return _ended(facts, (event.sandbox, event.interface), time)
         case _:
@@ -253,6 +260,14 @@ def _reserved(
     return facts._replace(freed=freed)
 
 
+def _quarantined(facts: Facts, event: AddressQuarantined | AddressRestored) -> Facts:
+    address = ip_address(event.address)
+    begins = isinstance(event, AddressQuarantined)
+    assert (address in facts.quarantined) != begins, "once, until it is restored"
+    facts = facts._replace(quarantined=facts.quarantined ^ {address})
+    return facts._replace(freed=tuple(f for f in facts.freed if f.address != address))
+
+
 def _allocated(facts: Facts, event: AddressesAllocated | AllocationImported, time: int) -> Facts:
     assert event.allocation not in facts.live, "an allocation id is used once"
     assert event.allocation not in facts.over, "an allocation id is used once"
@@ -333,7 +348,7 @@ def _released(facts: Facts, event: AddressesReleased, time: int) -> Facts:
         for pool, address in ended.addresses
         if not is_reserved(facts, address)
     )
-    if ended.sandbox:
+    if ended.sandbox and event.reason != "conflict":  # its sandbox goes on
         facts = _ended(facts, (ended.sandbox, ended.identity[1]), time)
     return facts._replace(
         live=live, over=facts.over | {event.allocation}, freed=facts.freed + freed

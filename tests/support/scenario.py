@@ -10,7 +10,7 @@ the last command. Commands are those of `support.text`, and:
 
 `@KEY` stands for the annotation `ipam.spidernet.io/KEY` wherever it is written. Expectations:
 
-    created | configured | unchanged | deleted | terminating
+    created | configured | unchanged | deleted | terminating | quarantined | restored
     refused REASON [field=F] [value=V] [says=PART-OF-MESSAGE]...
     addresses A/N [A/N]            what the ADD got, in this order
     gateways G [G]                 their gateways ('' for none)
@@ -22,6 +22,7 @@ the last command. Commands are those of `support.text`, and:
     wrote [EVENT]... | wrote nothing    what the last command added to the log
     holder ADDRESS POD SANDBOX | holder ADDRESS nobody
     free POOL COUNT
+    quarantine ADDRESS MAC NODE    whose answer was seen, and where
     unused SUBNET COUNT            addresses of a subnet that are in no pool
     pool NAME RANGES SUBNET OWNER  an auto pool: its addresses, its subnet, KIND/NAME
 """
@@ -47,6 +48,8 @@ from ipledger.projections.state import State
 from support.desk import SECOND, Desk, serving
 from support.surroundings import Surroundings, annotation_key
 from support.text import command
+
+_QUARANTINE = ("quarantined", "restored")
 
 
 class Line(NamedTuple):
@@ -131,7 +134,7 @@ class Player:
     async def then(self, text: str) -> None:
         """An expectation about the last answer, its events, or the state now."""
         word, *rest = shlex.split(text)
-        if word in ("created", "configured", "unchanged", "deleted", "terminating"):
+        if word in ("created", "configured", "unchanged", "deleted", "terminating", *_QUARANTINE):
             assert isinstance(self.answer, Applied)
             assert self.answer.outcome == word
         elif word in _LOOKS:
@@ -226,9 +229,15 @@ def _pool(name: str, state: State) -> str:
     return f"{','.join(spec.ips)} {spec.auto.subnet} {spec.auto.owner.kind}/{spec.auto.owner.name}"
 
 
+def _seen(address: str, state: State) -> str:
+    event = state.quarantined.get(parse_ip(address))
+    return f"{event.mac} {event.node}" if event else "nowhere"
+
+
 _LOOKS: dict[str, Callable[[str, State], str]] = {
     "holder": _holder,
     "free": _free,
+    "quarantine": _seen,
     "unused": _unused,
     "pool": _pool,
 }

@@ -15,13 +15,16 @@ from ipledger.engine.commands import (
     ApplyReservation,
     ApplySubnet,
     Attachment,
+    Conflict,
     DeleteApplication,
     DeletePool,
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    QuarantineAddress,
     Release,
     ReleaseAllocation,
+    RestoreAddress,
     RetainAttachments,
 )
 from ipledger.events.facts import (
@@ -97,6 +100,7 @@ def command(text: str) -> AnyCommand:
     `pool … [reclaim=true]`, `delete NAME [when-empty]`, `subnet …`, `unsubnet NAME`,
     `reserve NAME A-B…`, `unreserve NAME`,
     `application …`, `gone …`, `ADD POD …`, `DEL SANDBOX …`, `GC NETWORK …`, `import POD …`,
+    `quarantine ADDRESS [mac=…] [evidence=…]`, `restore ADDRESS`,
     `release ID [uid=…] [sandbox=…] [reason=gc] [evidence=…]`.
     """
     verb, _, rest = text.partition(" ")
@@ -150,6 +154,7 @@ def add(pod: str, *words: str) -> Allocate:
     And what the cluster says of the pod: `[ns=ns] [labels=K=V,…] [owner=apps/v1/Deployment/web]
     [owner-uid=…] [replicas=2] [no-auto-pools]
     [net=NAMESPACE/NAME] [@ippool='{"ipv4":["a"]}']…`, annotations as in `support.surroundings`;
+    `conflict=ADDRESS[/MAC],…` is what the agent saw;
     `long=N` adds one of somebody else's of N characters.
     """
     given = fields(list(words))
@@ -170,9 +175,25 @@ def add(pod: str, *words: str) -> Allocate:
         labels=labels(given.pop("labels", "")),
         annotations=take_annotations(given),
         network_name=given.pop("net", ""),
+        conflicts=tuple(map(_conflict, _list(given.pop("conflict", "")))),
     )
     assert not given, f"unknown words in ADD {pod}: {given}"
     return made
+
+
+def _conflict(text: str) -> Conflict:
+    address, _, mac = text.partition("/")
+    return Conflict(address, mac, seen=1)
+
+
+def _quarantine(address: str, *words: str) -> QuarantineAddress:
+    given = fields(list(words))
+    mac, evidence = given.pop("mac", ""), given.pop("evidence", "")
+    return QuarantineAddress(address=address, mac=mac, evidence=evidence)
+
+
+def _restore(address: str, *words: str) -> RestoreAddress:
+    return RestoreAddress(address=address, evidence=fields(list(words)).get("evidence", ""))
 
 
 def delete(sandbox: str, *words: str) -> Release:
@@ -290,4 +311,6 @@ _COMMANDS: dict[str, Callable[..., AnyCommand]] = {
     "GC": retain,
     "release": _release,
     "import": take_over,
+    "quarantine": _quarantine,
+    "restore": _restore,
 }

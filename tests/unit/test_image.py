@@ -27,6 +27,7 @@ from ipledger.projections.state import Moment, State, evolve
 
 IMAGED: dict[type, set[str]] = {
     State: {
+        "quarantined",
         "allocated_ever",
         "allocations",
         "applications",

@@ -36,6 +36,7 @@ CORE = [
             "filters",
             "pod_annotations",
             "importing",
+            "quarantine",
             "release",
             "reservations",
             "routes",
