@@ -175,8 +175,13 @@ def test_an_address_whose_del_never_came_is_free_again(cluster: Cluster, tmp_pat
     cluster.until(lambda server: holders(seen(server, POOLS, "blue")))
     cluster.remove("goes")
     cluster.until(lambda server: not holders(seen(server, POOLS, "blue")))
-    with urllib.request.urlopen(f"{url}/metrics", timeout=WAIT_S) as answer:
-        assert 'ipledger_gc_freed_total{reason="gone"} 1.0' in answer.read().decode()
+
+    def shown() -> bool:
+        with urllib.request.urlopen(f"{url}/metrics", timeout=WAIT_S) as answer:
+            text = answer.read().decode()
+        return 'ipledger_gc_freed_total{realm="default",reason="gone"} 1.0' in text
+
+    until(shown, WAIT_S)
     assert program.stop() == 0
 
 
