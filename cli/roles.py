@@ -32,6 +32,7 @@ from ipledger.events.log import BrokenLogError, LogUnavailableError
 from ipledger.events.logs import LogSettings, to_stderr
 from ipledger.events.tasks import end
 from ipledger.events.tracing_sdk import TracingError, tracing_by
+from ipledger.kube.lease import LeaseLostError
 from ipledger.projections.cluster.live.connect import KubeconfigError
 
 _log = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ _EXPECTED = (
     CheckpointError,
     EmbeddedServerError,
     KubeconfigError,
+    LeaseLostError,
     LedgerError,
     LogSettingsError,
     LogUnavailableError,
