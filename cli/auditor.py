@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING
 
 from ipledger.cli.connection import DEFAULT, Connection, open_log
 from ipledger.cli.errors import CliError, DifferenceError
+from ipledger.cli.listen import parse_http
 from ipledger.cli.output import note
 from ipledger.cli.past import SOURCE, Source, open_history
 from ipledger.events.wall_clock import wall_clock
 
 if TYPE_CHECKING:
+    from ipledger.engine.listen import Listen
     from ipledger.replay.follower import Follower
 
 
 async def auditor(
     *,
-    http: int = 9475,
+    http: str = "9475",
     source: Source = SOURCE,
     connection: Connection = DEFAULT,
 ) -> None:
@@ -32,12 +34,13 @@ async def auditor(
     Parameters
     ----------
     http
-        The port of /metrics on loopback; 0 picks a free one.
+        Where /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     """
     from ipledger.events.log import BrokenLogError, LogUnavailableError
     from ipledger.replay.follower import Follower
     from ipledger.replay.history_store import HistoryError, RewrittenError
 
+    listen = parse_http(http)
     if source.file is not None:
         raise CliError("--from: a file does not grow; the auditor follows a running realm")
     try:
@@ -45,8 +48,8 @@ async def auditor(
             store = await open_history(stream, source, await stream.last())
             try:
                 follower = Follower(stream, store, wall_clock)
-                async with _served(follower, connection.realm, http) as port:
-                    await _until_stopped(follower, port)
+                async with _served(follower, connection.realm, listen) as url:
+                    await _until_stopped(follower, url)
             finally:
                 await store.close()
     except (BrokenLogError, RewrittenError) as error:
@@ -55,7 +58,7 @@ async def auditor(
         raise CliError(str(error)) from error
 
 
-async def _until_stopped(follower: Follower, port: int) -> None:
+async def _until_stopped(follower: Follower, url: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -65,7 +68,7 @@ async def _until_stopped(follower: Follower, port: int) -> None:
     try:
         await asyncio.wait((running, ready, stopped), return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
-            note(f"ready history={follower.store.path} http=127.0.0.1:{port}")
+            note(f"ready history={follower.store.path} http={url}")
         await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (running, ready, stopped):
@@ -75,8 +78,8 @@ async def _until_stopped(follower: Follower, port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _served(follower: Follower, realm: str, port: int) -> AsyncGenerator[int]:
-    """Serve the metrics. Yields the port."""
+async def _served(follower: Follower, realm: str, listen: Listen) -> AsyncGenerator[str]:
+    """Serve the metrics. Yields where."""
     from aiohttp import web
 
     from ipledger.engine.metrics.exposition import Exposition
@@ -93,9 +96,9 @@ async def _served(follower: Follower, realm: str, port: int) -> AsyncGenerator[i
     application.router.add_get("/metrics", metrics)
     runner = web.AppRunner(application)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, *listen)
     try:
         await site.start()
-        yield runner.addresses[0][1]
+        yield listen.url(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -22,6 +22,7 @@ from ipledger.cni.outbox import Outbox
 from ipledger.cni.outbox_sqlite import SqliteStore
 from ipledger.cni.pod_view import PodView
 from ipledger.engine.client import EngineClient
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
@@ -39,7 +40,7 @@ class AgentOptions:
     node: str
     socket: Path
     data: Path
-    http_port: int
+    http: Listen
     timeout_s: float
     cluster: Cluster = NO_CLUSTER
 
@@ -56,7 +57,7 @@ async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
     ):
         note(
             f"ready socket={options.socket.absolute()} nats={options.server.shown} "
-            f"http=http://127.0.0.1:{agent.http_port}"
+            f"http={agent.http_url}"
         )
         await stop.wait()
 
@@ -77,7 +78,7 @@ async def running_agent(
             metrics.add(ClientMetrics(client, Role.AGENT))
             metrics.add(waiting, waiting.refresh)
             handler = CniHandler(client, outbox, options.node, options.timeout_s, pods)
-            agent = Agent(handler, client, options.socket, metrics, options.http_port)
+            agent = Agent(handler, client, options.socket, metrics, options.http)
             try:
                 await agent.start()
                 yield agent

@@ -19,6 +19,7 @@ from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer, engine_health
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.engine_metrics import EngineMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
@@ -65,7 +66,7 @@ class EngineOptions:
     server: Server
     name: str
     replicas: int
-    http_port: int
+    http: Listen
     own: OwnOptions
 
 
@@ -80,7 +81,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     async with (
         connected(server, "engine", stop) as nc,
         connected(server, "engine-service", stop) as asked,
-        HealthServer(options.http_port, metrics) as health,
+        HealthServer(options.http, metrics) as health,
         second_copy(options.own, server.realm) as copy,
     ):
         log = await reach_log(nc, copy.ledger, options.replicas, stop)
@@ -102,10 +103,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
         health.health = partial(engine_health, engine)
         async with running(engine, asked, stop):
             if await either(engine.ready.wait(), stop):
-                note(
-                    f"ready engine={options.name} nats={server.shown} "
-                    f"http=http://127.0.0.1:{health.port}"
-                )
+                note(f"ready engine={options.name} nats={server.shown} http={health.url}")
                 await stop.wait()
 
 

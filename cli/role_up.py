@@ -28,6 +28,7 @@ from ipledger.cli.role_engine import (
 )
 from ipledger.cli.roles import connected, either, serve
 from ipledger.engine.engine import Engine
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.direct_log import DirectLog
 from ipledger.events.embedded import EmbeddedServer
@@ -48,7 +49,7 @@ class UpOptions:
     data: Path
     socket: Path
     nats_port: int
-    http_port: int
+    http: Listen
     node: str
     realm: str
     timeout_s: float
@@ -108,7 +109,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                     ):
                         note(
                             f"ready socket={options.socket.absolute()} nats={url} "
-                            f"http=http://127.0.0.1:{agent.http_port}"
+                            f"http={agent.http_url}"
                         )
                         await stop.wait()
 
@@ -119,7 +120,7 @@ def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
         options.node,
         options.socket,
         options.data,
-        options.http_port,
+        options.http,
         options.timeout_s,
         options.cluster,
     )
@@ -133,7 +134,9 @@ async def _controller(
     if not options.cluster.is_there:
         yield
         return
-    told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S, options.collecting)
+    told = ControllerOptions(
+        server, options.cluster, Listen(), _COMMAND_TIMEOUT_S, options.collecting
+    )
     async with (
         connected(server, "controller", stop) as nc,
         running_controller(told, nc, DirectLog(nc, options.realm), stop, metrics),

@@ -28,6 +28,7 @@ from ipledger.events.jetstream import LogSettingsError
 from ipledger.events.ledger import LedgerError
 from ipledger.events.log import BrokenLogError, LogUnavailableError
 from ipledger.events.tasks import end
+from ipledger.kube.lease import LeaseLostError
 from ipledger.projections.cluster.live.connect import KubeconfigError
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ _EXPECTED = (
     CheckpointError,
     EmbeddedServerError,
     KubeconfigError,
+    LeaseLostError,
     LedgerError,
     LogSettingsError,
     LogUnavailableError,

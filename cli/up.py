@@ -13,6 +13,7 @@ from ipledger.cli import gc_settings
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
 from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.listen import parse_http
 from ipledger.events import names
 
 
@@ -21,7 +22,7 @@ def up(
     data: Path = Path("/var/lib/ipledger"),
     socket: Path = Path("/run/ipledger/agent.sock"),
     nats_port: int = 4222,
-    http: int = 9474,
+    http: str = "9474",
     node: str = "",
     realm: str = names.REALM_DEFAULT,
     timeout: float = 60.0,
@@ -44,7 +45,7 @@ def up(
     nats_port
         The port of nats-server on loopback; 0 picks a free one.
     http
-        The port of /healthz and /metrics on loopback; 0 picks a free one.
+        Where /healthz and /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     node
         This node's name; the host's name if not given.
     realm
@@ -65,6 +66,7 @@ def up(
     except ValueError as error:
         raise UsageError(str(error)) from error
     cluster = parse_cluster(kubeconfig)
+    listen = parse_http(http)
     gc = flags.settings()
     from ipledger.cli.role_up import UpOptions, run_up
 
@@ -73,7 +75,7 @@ def up(
             data,
             socket,
             nats_port,
-            http,
+            listen,
             name,
             realm,
             timeout,

@@ -25,6 +25,7 @@ from ipledger.cni.patience import Handler, PatientServer
 from ipledger.cni.request import COMMANDS, CniRequest, cni_version_of, parse
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Steps
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.tasks import end
 from ipledger.events.traceparent import unsampled
@@ -50,7 +51,7 @@ class AgentError(Exception):
 
 @dataclass(slots=True)
 class Agent:
-    """Serves one node. `http_port` 0 picks a free port on loopback.
+    """Serves one node. `http_url` is where it is asked how it is, once it has started.
 
     A request has `arrival_s` seconds to arrive, and there are `connections_max` at a time at most
     on each of the two.
@@ -60,9 +61,10 @@ class Agent:
     client: EngineClient
     socket_path: Path
     metrics: Exposition
-    http_port: int = 0
+    http: Listen = field(default_factory=Listen)
     arrival_s: float = _ARRIVAL_S
     connections_max: int = _CONNECTIONS_MAX
+    http_url: str = field(default="", init=False)
     _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
     _sending: asyncio.Task[None] | None = field(default=None, init=False)
     _owns_socket: bool = field(default=False, init=False)
@@ -72,10 +74,8 @@ class Agent:
         listener = _listen(self.socket_path)
         self._owns_socket = True
         await self._serve(self._on_cni, lambda runner: web.SockSite(runner, listener))
-        side = await self._serve(
-            self._on_http, lambda runner: web.TCPSite(runner, "127.0.0.1", self.http_port)
-        )
-        self.http_port = side.addresses[0][1]
+        side = await self._serve(self._on_http, lambda runner: web.TCPSite(runner, *self.http))
+        self.http_url = self.http.url(side.addresses[0][1])
         self._sending = asyncio.create_task(self.handler.outbox.send(self.client))
 
     async def stop(self) -> None:

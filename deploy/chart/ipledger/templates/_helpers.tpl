@@ -86,6 +86,18 @@ $({{ . | upper | replace "-" "_" }}_SERVICE_HOST)
 {{- end }}
 {{- end -}}
 
+{{/* Where /healthz and /metrics are: on the address of the host, for kubelet and Prometheus. */}}
+{{- define "ipledger.httpHost" -}}
+{{- if not .Values.httpOnLoopback }}$(POD_IP):{{ end -}}
+{{- end -}}
+
+{{- define "ipledger.podIpEnv" -}}
+{{- if not .Values.httpOnLoopback }}
+- name: POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+{{- end }}
+{{- end -}}
+
 {{- define "ipledger.credsArgs" -}}
 {{- if .Values.nats.credentialsSecret }}
 - --creds=/etc/ipledger/nats/nats.creds
