@@ -32,6 +32,7 @@ from ipledger.cli.cluster import Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.role_agent import AgentOptions, running_agent
 from ipledger.cli.roles import connected
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.names import REALM_DEFAULT
 
@@ -106,7 +107,7 @@ async def agents(folder: Path, nats: str, first: int, count: int) -> None:
                 node=f"node-{node}",
                 socket=socket_of(folder, node),
                 data=data,
-                http_port=0,
+                http=Listen(),
                 timeout_s=60.0,
                 cluster=Cluster(True, folder / "kubeconfig"),
             )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import socket as sockets
 from pathlib import Path
 
+from ipledger.cli import log_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
+from ipledger.cli.listen import parse_http
+from ipledger.cli.log_flags import LogFlags
 from ipledger.events import names
 
 
@@ -16,10 +19,11 @@ def agent(
     node: str = "",
     socket: Path = Path("/run/ipledger/agent.sock"),
     data: Path = Path("/var/lib/ipledger"),
-    http: int = 9474,
+    http: str = "9474",
     timeout: float = 60.0,
     kubeconfig: str = "",
     server: Server = DEFAULT_SERVER,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Run the agent of this node, which the CNI plugin asks.
 
@@ -36,7 +40,7 @@ def agent(
     data
         The directory of releases that could not be sent yet; made if it is not there.
     http
-        The port of /healthz and /metrics on loopback; 0 picks a free one.
+        Where /healthz and /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     timeout
         Seconds for which an ADD is tried when the engine cannot be reached.
     kubeconfig
@@ -51,4 +55,6 @@ def agent(
     cluster = parse_cluster(kubeconfig)
     from ipledger.cli.role_agent import AgentOptions, run_agent
 
-    run_agent(AgentOptions(server, own, socket, data, http, timeout, cluster))
+    run_agent(
+        AgentOptions(server, own, socket, data, parse_http(http), timeout, cluster, logs.settings())
+    )

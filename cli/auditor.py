@@ -8,21 +8,26 @@ import signal
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING
 
+from ipledger.cli import log_flags
 from ipledger.cli.connection import DEFAULT, Connection, open_log
 from ipledger.cli.errors import CliError, DifferenceError
+from ipledger.cli.listen import parse_http
+from ipledger.cli.log_flags import LogFlags
 from ipledger.cli.output import note
 from ipledger.cli.past import SOURCE, Source, open_history
 from ipledger.events.wall_clock import wall_clock
 
 if TYPE_CHECKING:
+    from ipledger.engine.listen import Listen
     from ipledger.replay.follower import Follower
 
 
 async def auditor(
     *,
-    http: int = 9475,
+    http: str = "9475",
     source: Source = SOURCE,
     connection: Connection = DEFAULT,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Follow the log and keep its history, so that questions about the past are answered at once.
 
@@ -32,30 +37,39 @@ async def auditor(
     Parameters
     ----------
     http
-        The port of /metrics on loopback; 0 picks a free one.
+        Where /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     """
+    from ipledger.cli.roles import Process, telling
     from ipledger.events.log import BrokenLogError, LogUnavailableError
-    from ipledger.replay.follower import Follower
+    from ipledger.events.tracing_sdk import TracingError
     from ipledger.replay.history_store import HistoryError, RewrittenError
 
+    listen = parse_http(http)
     if source.file is not None:
         raise CliError("--from: a file does not grow; the auditor follows a running realm")
     try:
-        async with open_log(connection) as stream:
-            store = await open_history(stream, source, await stream.last())
-            try:
-                follower = Follower(stream, store, wall_clock)
-                async with _served(follower, connection.realm, http) as port:
-                    await _until_stopped(follower, port)
-            finally:
-                await store.close()
+        with telling(Process("ipledger-auditor", "", logs.settings())):
+            await _audit(listen, source, connection)
     except (BrokenLogError, RewrittenError) as error:
         raise DifferenceError(f"{error} (see `ipledger verify`)") from error
-    except (HistoryError, LogUnavailableError, OSError) as error:
+    except (HistoryError, LogUnavailableError, TracingError, OSError) as error:
         raise CliError(str(error)) from error
 
 
-async def _until_stopped(follower: Follower, port: int) -> None:
+async def _audit(listen: Listen, source: Source, connection: Connection) -> None:
+    from ipledger.replay.follower import Follower
+
+    async with open_log(connection) as stream:
+        store = await open_history(stream, source, await stream.last())
+        try:
+            follower = Follower(stream, store, wall_clock)
+            async with _served(follower, connection.realm, listen) as url:
+                await _until_stopped(follower, url)
+        finally:
+            await store.close()
+
+
+async def _until_stopped(follower: Follower, url: str) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -65,7 +79,7 @@ async def _until_stopped(follower: Follower, port: int) -> None:
     try:
         await asyncio.wait((running, ready, stopped), return_when=asyncio.FIRST_COMPLETED)
         if ready.done():
-            note(f"ready history={follower.store.path} http=127.0.0.1:{port}")
+            note(f"ready history={follower.store.path} http={url}")
         await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in (running, ready, stopped):
@@ -75,8 +89,8 @@ async def _until_stopped(follower: Follower, port: int) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _served(follower: Follower, realm: str, port: int) -> AsyncGenerator[int]:
-    """Serve the metrics. Yields the port."""
+async def _served(follower: Follower, realm: str, listen: Listen) -> AsyncGenerator[str]:
+    """Serve the metrics. Yields where."""
     from aiohttp import web
 
     from ipledger.engine.metrics.exposition import Exposition
@@ -93,9 +107,9 @@ async def _served(follower: Follower, realm: str, port: int) -> AsyncGenerator[i
     application.router.add_get("/metrics", metrics)
     runner = web.AppRunner(application)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, *listen)
     try:
         await site.start()
-        yield runner.addresses[0][1]
+        yield listen.url(runner.addresses[0][1])
     finally:
         await runner.cleanup()

@@ -9,8 +9,11 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ipledger.cli import log_flags
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
+from ipledger.cli.listen import parse_http
+from ipledger.cli.log_flags import LogFlags
 from ipledger.events import names
 
 
@@ -19,10 +22,11 @@ def engine(
     name: str = "",
     data: Path = Path("/var/lib/ipledger-engine"),
     replicas: Literal[1, 3, 5] = 1,
-    http: int = 9475,
+    http: str = "9475",
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
     forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     server: Server = DEFAULT_SERVER,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Run one engine; of several, one leads and the others stand by.
 
@@ -38,7 +42,7 @@ def engine(
     replicas
         Servers that keep the log, if it is made now; a log that exists stays as it is.
     http
-        The port of /healthz and /metrics on loopback; 0 picks a free one.
+        Where /healthz and /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     checkpoint_every
         After how many commits a checkpoint is signed; 0 is never by itself.
     forecast_window
@@ -52,4 +56,4 @@ def engine(
     from ipledger.cli.role_engine import EngineOptions, OwnOptions, run_engine
 
     keeps = OwnOptions(data, checkpoint_every, forecast_window)
-    run_engine(EngineOptions(server, own, replicas, http, keeps))
+    run_engine(EngineOptions(server, own, replicas, parse_http(http), keeps, logs.settings()))

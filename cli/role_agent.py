@@ -13,7 +13,7 @@ from nats.aio.client import Client as NatsClient
 from ipledger.cli.cluster import NO_CLUSTER, Cluster
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
-from ipledger.cli.roles import connected, serve
+from ipledger.cli.roles import Process, connected, serve
 from ipledger.cni.agent import Agent
 from ipledger.cni.cluster_view import cluster_view
 from ipledger.cni.handler import CniHandler
@@ -22,10 +22,12 @@ from ipledger.cni.outbox import Outbox
 from ipledger.cni.outbox_sqlite import SqliteStore
 from ipledger.cni.pod_view import PodView
 from ipledger.engine.client import EngineClient
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
 from ipledger.engine.metrics.watch_metrics import WatchMetrics
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,15 @@ class AgentOptions:
     node: str
     socket: Path
     data: Path
-    http_port: int
+    http: Listen
     timeout_s: float
     cluster: Cluster = NO_CLUSTER
+    logs: LogSettings = DEFAULT_LOGS
 
 
 def run_agent(options: AgentOptions) -> None:
     """Run one agent until a signal. Raises `CliError`."""
-    serve(lambda stop: _agent(options, stop))
+    serve(lambda stop: _agent(options, stop), Process("ipledger-agent", options.node, options.logs))
 
 
 async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
@@ -56,7 +59,7 @@ async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
     ):
         note(
             f"ready socket={options.socket.absolute()} nats={options.server.shown} "
-            f"http=http://127.0.0.1:{agent.http_port}"
+            f"http={agent.http_url}"
         )
         await stop.wait()
 
@@ -77,7 +80,7 @@ async def running_agent(
             metrics.add(ClientMetrics(client, Role.AGENT))
             metrics.add(waiting, waiting.refresh)
             handler = CniHandler(client, outbox, options.node, options.timeout_s, pods)
-            agent = Agent(handler, client, options.socket, metrics, options.http_port)
+            agent = Agent(handler, client, options.socket, metrics, options.http)
             try:
                 await agent.start()
                 yield agent

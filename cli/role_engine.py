@@ -15,10 +15,11 @@ from nats.aio.client import Client as NatsClient
 
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
-from ipledger.cli.roles import connected, either, serve
+from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer, engine_health
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.engine_metrics import EngineMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
@@ -30,6 +31,7 @@ from ipledger.events.checkpoint import load_signer
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import LogUnavailableError
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.tasks import end
 from ipledger.projections.exhaustion import WINDOW_S, Usage
 
@@ -65,13 +67,15 @@ class EngineOptions:
     server: Server
     name: str
     replicas: int
-    http_port: int
+    http: Listen
     own: OwnOptions
+    logs: LogSettings = DEFAULT_LOGS
 
 
 def run_engine(options: EngineOptions) -> None:
     """Run one engine until a signal. Raises `CliError`."""
-    serve(lambda stop: _engine(options, stop), str(options.own.ledger))
+    process = Process("ipledger-engine", options.name, options.logs)
+    serve(lambda stop: _engine(options, stop), process, str(options.own.ledger))
 
 
 async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
@@ -80,7 +84,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     async with (
         connected(server, "engine", stop) as nc,
         connected(server, "engine-service", stop) as asked,
-        HealthServer(options.http_port, metrics) as health,
+        HealthServer(options.http, metrics) as health,
         second_copy(options.own, server.realm) as copy,
     ):
         log = await reach_log(nc, copy.ledger, options.replicas, stop)
@@ -102,10 +106,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
         health.health = partial(engine_health, engine)
         async with running(engine, asked, stop):
             if await either(engine.ready.wait(), stop):
-                note(
-                    f"ready engine={options.name} nats={server.shown} "
-                    f"http=http://127.0.0.1:{health.port}"
-                )
+                note(f"ready engine={options.name} nats={server.shown} http={health.url}")
                 await stop.wait()
 
 

@@ -26,11 +26,13 @@ from ipledger.cli.role_engine import (
     second_copy,
     snapshots,
 )
-from ipledger.cli.roles import connected, either, serve
+from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.engine import Engine
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.direct_log import DirectLog
 from ipledger.events.embedded import EmbeddedServer
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.events.nats_roles import Role
 from ipledger.events.tasks import end
 from ipledger.gc.settings import Settings
@@ -48,7 +50,7 @@ class UpOptions:
     data: Path
     socket: Path
     nats_port: int
-    http_port: int
+    http: Listen
     node: str
     realm: str
     timeout_s: float
@@ -56,6 +58,7 @@ class UpOptions:
     forecast_window_s: float
     cluster: Cluster
     collecting: Settings
+    logs: LogSettings = DEFAULT_LOGS
 
     @property
     def own(self) -> OwnOptions:
@@ -66,7 +69,7 @@ class UpOptions:
 def run_up(options: UpOptions) -> None:
     """Run everything until a signal. Raises `CliError`."""
     files = f"{options.own.ledger} --data {options.data}"
-    serve(lambda stop: _up(options, stop), files)
+    serve(lambda stop: _up(options, stop), Process("ipledger", options.node, options.logs), files)
 
 
 async def _up(options: UpOptions, stop: asyncio.Event) -> None:
@@ -108,7 +111,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
                     ):
                         note(
                             f"ready socket={options.socket.absolute()} nats={url} "
-                            f"http=http://127.0.0.1:{agent.http_port}"
+                            f"http={agent.http_url}"
                         )
                         await stop.wait()
 
@@ -119,7 +122,7 @@ def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
         options.node,
         options.socket,
         options.data,
-        options.http_port,
+        options.http,
         options.timeout_s,
         options.cluster,
     )
@@ -133,7 +136,9 @@ async def _controller(
     if not options.cluster.is_there:
         yield
         return
-    told = ControllerOptions(server, options.cluster, 0, _COMMAND_TIMEOUT_S, options.collecting)
+    told = ControllerOptions(
+        server, options.cluster, Listen(), _COMMAND_TIMEOUT_S, options.collecting
+    )
     async with (
         connected(server, "controller", stop) as nc,
         running_controller(told, nc, DirectLog(nc, options.realm), stop, metrics),

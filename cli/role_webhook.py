@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ipledger.cli.connection import Server
 from ipledger.cli.output import note
-from ipledger.cli.roles import connected, serve
+from ipledger.cli.roles import Process, connected, serve
 from ipledger.engine.client import EngineClient
 from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.metric import Role
+from ipledger.events.logs import DEFAULT_LOGS, LogSettings
 from ipledger.kube.certificates import Certificates
 from ipledger.kube.metrics import WEBHOOK
 from ipledger.kube.webhook import Webhook
@@ -28,11 +29,12 @@ class WebhookOptions:
     cert: Path
     key: Path
     timeout_s: float
+    logs: LogSettings = DEFAULT_LOGS
 
 
 def run_webhook(options: WebhookOptions) -> None:
     """Run one webhook until a signal. Raises `CliError`."""
-    serve(lambda stop: _webhook(options, stop))
+    serve(lambda stop: _webhook(options, stop), Process("ipledger-webhook", "", options.logs))
 
 
 async def _webhook(options: WebhookOptions, stop: asyncio.Event) -> None:

@@ -6,10 +6,12 @@ import asyncio
 import contextlib
 import logging
 import math
+import os
 import signal
 import ssl
 import sys
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Generator
+from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
@@ -27,7 +29,10 @@ from ipledger.events.embedded import EmbeddedServerError
 from ipledger.events.jetstream import LogSettingsError
 from ipledger.events.ledger import LedgerError
 from ipledger.events.log import BrokenLogError, LogUnavailableError
+from ipledger.events.logs import LogSettings, to_stderr
 from ipledger.events.tasks import end
+from ipledger.events.tracing_sdk import TracingError, tracing_by
+from ipledger.kube.lease import LeaseLostError
 from ipledger.projections.cluster.live.connect import KubeconfigError
 
 _log = logging.getLogger(__name__)
@@ -42,30 +47,49 @@ _EXPECTED = (
     CheckpointError,
     EmbeddedServerError,
     KubeconfigError,
+    LeaseLostError,
     LedgerError,
     LogSettingsError,
     LogUnavailableError,
     StoreError,
     OSError,
     TimeoutError,
+    TracingError,
     nats.errors.Error,
 )
 
 
-def serve(role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], files: str = "") -> None:
+@dataclass(frozen=True, slots=True)
+class Process:
+    """How a process tells of itself: as which service and which one of its kind, and its log."""
+
+    service: str
+    instance: str
+    logs: LogSettings
+
+
+@contextlib.contextmanager
+def telling(process: Process) -> Generator[None]:
+    """Logs are written and spans exported in the body. Raises `TracingError`."""
+    with (
+        to_stderr(process.logs),
+        tracing_by(os.environ, process.service, process.instance),
+    ):
+        yield
+
+
+def serve(
+    role: Callable[[asyncio.Event], Coroutine[Any, Any, None]], process: Process, files: str = ""
+) -> None:
     """Run `role(stop)`; `stop` is set by SIGTERM and SIGINT. Raises `CliError`.
 
     `files` is what `ipledger verify --ledger` takes to look at a log that is not whole.
     """
     if sys.flags.optimize:
         raise CliError("run Python without -O: assertions guard the invariants of the log")
-    logging.basicConfig(
-        stream=sys.stderr,
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
     try:
-        uvloop.run(_until_signal(role))
+        with telling(process):
+            uvloop.run(_until_signal(role))
     except BrokenLogError as error:
         ledger, source = (f" --ledger {files}", files) if files else ("", "…/ledger.db")
         advice = f"see `ipledger verify{ledger}`, then `ipledger restore --from {source}`"

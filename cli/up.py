@@ -9,10 +9,12 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ipledger.cli import gc_settings
+from ipledger.cli import gc_settings, log_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
 from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.listen import parse_http
+from ipledger.cli.log_flags import LogFlags
 from ipledger.events import names
 
 
@@ -21,7 +23,7 @@ def up(
     data: Path = Path("/var/lib/ipledger"),
     socket: Path = Path("/run/ipledger/agent.sock"),
     nats_port: int = 4222,
-    http: int = 9474,
+    http: str = "9474",
     node: str = "",
     realm: str = names.REALM_DEFAULT,
     timeout: float = 60.0,
@@ -29,6 +31,7 @@ def up(
     forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     kubeconfig: str = "",
     flags: GcFlags = gc_settings.DEFAULT,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> int:
     """Run everything on this machine: nats-server, engine and agent.
 
@@ -44,7 +47,7 @@ def up(
     nats_port
         The port of nats-server on loopback; 0 picks a free one.
     http
-        The port of /healthz and /metrics on loopback; 0 picks a free one.
+        Where /healthz and /metrics are: a port on loopback, or HOST:PORT; port 0 picks a free one.
     node
         This node's name; the host's name if not given.
     realm
@@ -65,6 +68,7 @@ def up(
     except ValueError as error:
         raise UsageError(str(error)) from error
     cluster = parse_cluster(kubeconfig)
+    listen = parse_http(http)
     gc = flags.settings()
     from ipledger.cli.role_up import UpOptions, run_up
 
@@ -73,7 +77,7 @@ def up(
             data,
             socket,
             nats_port,
-            http,
+            listen,
             name,
             realm,
             timeout,
@@ -81,6 +85,7 @@ def up(
             forecast_window,
             cluster,
             gc,
+            logs.settings(),
         )
     )
     return 0

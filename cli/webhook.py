@@ -8,8 +8,10 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
+from ipledger.cli import log_flags
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
+from ipledger.cli.log_flags import LogFlags
 
 
 def webhook(
@@ -20,6 +22,7 @@ def webhook(
     port: Annotated[int, Parameter(validator=Number(gte=0, lte=65535))] = 9443,
     timeout: Annotated[float, Parameter(validator=Number(gt=0))] = 3.0,
     server: Server = DEFAULT_SERVER,
+    logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Check changes of pools, subnets and reservations before an API server stores them.
 
@@ -46,4 +49,4 @@ def webhook(
             raise UsageError(f"{name}: '{path}' is not a file")
     from ipledger.cli.role_webhook import WebhookOptions, run_webhook
 
-    run_webhook(WebhookOptions(server, host, port, cert, key, timeout))
+    run_webhook(WebhookOptions(server, host, port, cert, key, timeout, logs.settings()))

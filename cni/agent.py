@@ -6,29 +6,23 @@ import asyncio
 import contextlib
 import logging
 import os
-import re
 import socket
 import struct
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from random import getrandbits
 
-import msgspec
 from aiohttp import web
 
+from ipledger.cni.call import Call
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
-from ipledger.cni.metrics import DURATION, REQUESTS
 from ipledger.cni.patience import Handler, PatientServer
-from ipledger.cni.request import COMMANDS, CniRequest, cni_version_of, parse
+from ipledger.cni.request import cni_version_of
 from ipledger.engine.client import EngineClient
-from ipledger.engine.commands import Steps
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
 from ipledger.events.tasks import end
-from ipledger.events.traceparent import unsampled
-from ipledger.events.wall_clock import wall_clock
 
 _log = logging.getLogger(__name__)
 
@@ -39,8 +33,6 @@ _ARRIVAL_S = 10.0
 """How long a request may take to arrive, once its connection is there. Shims send at once."""
 _CONNECTIONS_MAX = 1024
 """At a time: a runtime that floods gets no more, and others are told to try again."""
-_DIGITS = re.compile(r"[0-9]{1,18}")
-_SHIM_MICROS_MAX = 90_000_000  # it waits no longer
 _PEER = struct.Struct("3i")  # struct ucred: pid, uid, gid
 
 
@@ -50,7 +42,7 @@ class AgentError(Exception):
 
 @dataclass(slots=True)
 class Agent:
-    """Serves one node. `http_port` 0 picks a free port on loopback.
+    """Serves one node. `http_url` is where it is asked how it is, once it has started.
 
     A request has `arrival_s` seconds to arrive, and there are `connections_max` at a time at most
     on each of the two.
@@ -60,9 +52,10 @@ class Agent:
     client: EngineClient
     socket_path: Path
     metrics: Exposition
-    http_port: int = 0
+    http: Listen = field(default_factory=Listen)
     arrival_s: float = _ARRIVAL_S
     connections_max: int = _CONNECTIONS_MAX
+    http_url: str = field(default="", init=False)
     _runners: list[web.ServerRunner] = field(default_factory=list[web.ServerRunner], init=False)
     _sending: asyncio.Task[None] | None = field(default=None, init=False)
     _owns_socket: bool = field(default=False, init=False)
@@ -72,10 +65,8 @@ class Agent:
         listener = _listen(self.socket_path)
         self._owns_socket = True
         await self._serve(self._on_cni, lambda runner: web.SockSite(runner, listener))
-        side = await self._serve(
-            self._on_http, lambda runner: web.TCPSite(runner, "127.0.0.1", self.http_port)
-        )
-        self.http_port = side.addresses[0][1]
+        side = await self._serve(self._on_http, lambda runner: web.TCPSite(runner, *self.http))
+        self.http_url = self.http.url(side.addresses[0][1])
         self._sending = asyncio.create_task(self.handler.outbox.send(self.client))
 
     async def stop(self) -> None:
@@ -109,30 +100,20 @@ class Agent:
     async def _on_cni(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != "/cni":
             return await self._on_http(request)
-        steps = _steps(request.headers)
-        started = time.perf_counter()
-        body = b""
-        code = 0
+        call = Call.begin(request.headers)
         try:
             _check_peer(request)
-            body = await self._read(request)
-            response = await self.handler.handle(_traced(parse(request.headers, body)), steps)
+            call.body = await self._read(request)
+            response = await call.carry_out(self.handler)
         except CniError as error:
-            code = error.code
-            response = error.encode(cni_version_of(body))
-            _log.warning("%s refused: %s", request.headers.get("Cni-Command", "?"), error)
+            response = call.refuse(error)
         except Exception as error:
             _log.exception("a CNI call failed")
-            code = Code.IO_FAILURE
-            failure = CniError(code, "the agent failed", repr(error))
-            response = failure.encode(cni_version_of(body))
-        command = request.headers.get("Cni-Command", "")
-        if command not in COMMANDS:
-            command = "other"
-        REQUESTS.labels(command, int(code)).inc()
-        DURATION.labels(command).observe(time.perf_counter() - started)
+            response = call.refuse(CniError(Code.IO_FAILURE, "the agent failed", repr(error)))
+        finally:
+            call.end()
         return web.Response(
-            body=response, status=400 if code else 200, content_type="application/json"
+            body=response, status=400 if call.code else 200, content_type="application/json"
         )
 
     async def _read(self, request: web.BaseRequest) -> bytes:
@@ -158,20 +139,6 @@ class Agent:
                 return await self.metrics.response()
             case _:
                 return web.Response(text="not found\n", status=404)
-
-
-def _steps(headers: Mapping[str, str]) -> Steps:
-    """When the shim began, which it tells by the clock of this machine that nobody sets."""
-    now, text = wall_clock(), headers.get("Ipledger-Started", "")
-    ago = time.monotonic_ns() // 1000 - int(text) if _DIGITS.fullmatch(text) else -1
-    return Steps(shim=now - ago if 0 <= ago < _SHIM_MICROS_MAX else 0, agent=now)
-
-
-def _traced(request: CniRequest) -> CniRequest:
-    """The call with a trace context: where the runtime gave none, `ipledger trace` needs one."""
-    if request.traceparent:
-        return request
-    return msgspec.structs.replace(request, traceparent=unsampled(getrandbits))
 
 
 def _busy() -> bytes:

@@ -52,16 +52,19 @@ _DETAILS_MAX = 65_536
 class CniError(Exception):
     """What a runtime is told when a command fails; texts are cut to a bounded length."""
 
-    def __init__(self, code: int, message: str, details: str = "") -> None:
+    def __init__(self, code: int, message: str, details: str = "", reason: str = "") -> None:
         super().__init__(cut(message))
         self.code = int(code)
         self.details = cut(details, _DETAILS_MAX)
+        self.reason = reason
 
     @classmethod
     def of_refusal(cls, refusal: Refusal) -> CniError:
         """The engine's refusal, with every pool's verdict in the details."""
         verdicts = "; ".join(f"IPv{c.ip_version}: {describe(c)}" for c in refusal.decision)
-        return cls(CODE_OF[refusal.reason], refusal.message, verdicts or refusal.reason)
+        return cls(
+            CODE_OF[refusal.reason], refusal.message, verdicts or refusal.reason, refusal.reason
+        )
 
     def encode(self, cni_version: str) -> bytes:
         """The error as JSON, in the form that all versions of the specification share."""

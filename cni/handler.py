@@ -11,9 +11,10 @@ import asyncio
 import contextlib
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from types import MappingProxyType
+from typing import NamedTuple, TypeAlias
 
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.outbox import Outbox, StoreError
@@ -26,7 +27,9 @@ from ipledger.engine.commands import Allocate, Release, RetainAttachments, Steps
 from ipledger.engine.commands import Attachment as Listed
 from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.telling import facts_of
 from ipledger.engine.waiting import NODE_MAX
+from ipledger.events import tracing
 from ipledger.projections.fence import FENCE_MICROS
 from ipledger.projections.rows import AllocationRow
 
@@ -50,6 +53,13 @@ Attachment: TypeAlias = tuple[str, str]
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
+
+
+class Handled(NamedTuple):
+    """A call that was carried out: what the runtime is told, and what else is known of it."""
+
+    body: bytes = b""
+    facts: Mapping[str, str] = MappingProxyType({})
 
 
 class _Clock:
@@ -106,7 +116,7 @@ class CniHandler:
         default_factory=dict[Attachment, "list[asyncio.Task[Allocated]]"], init=False
     )
 
-    async def handle(self, request: CniRequest, steps: Steps) -> bytes:
+    async def handle(self, request: CniRequest, steps: Steps) -> Handled:
         """Carry out a call that took these steps on its way here. Raises `CniError`."""
         clock = _Clock(steps)
         match request.command:
@@ -121,7 +131,7 @@ class CniHandler:
             case _:
                 return await self._check(request)
 
-    async def _add(self, request: CniRequest, clock: _Clock) -> bytes:
+    async def _add(self, request: CniRequest, clock: _Clock) -> Handled:
         attachment = (request.sandbox, request.interface)
         self._check_not_ended(attachment)
         if self._adds >= _ADDS_MAX:
@@ -143,7 +153,8 @@ class CniHandler:
             raise _try_again(error) from error
         finally:
             self._no_longer_adding(attachment, asking)
-        return encode_result(request.config.cni_version, answer.allocation)
+        body = encode_result(request.config.cni_version, answer.allocation)
+        return Handled(body, facts_of(answer))
 
     async def _ask(self, request: CniRequest, clock: _Clock) -> Allocated:
         request = await self._completed(request)
@@ -180,7 +191,8 @@ class CniHandler:
         if self.pods is None:
             return request
         try:
-            return await self.pods.completed(request)
+            with tracing.ending(tracing.begin("cni.pod", request.traceparent)):
+                return await self.pods.completed(request)
         except CniError:
             self._refused.add((request.sandbox, request.interface))  # the engine never heard of it
             raise
@@ -209,7 +221,7 @@ class CniHandler:
             steps=clock.sent(),
         )
 
-    async def _delete(self, request: CniRequest, clock: _Clock) -> bytes:
+    async def _delete(self, request: CniRequest, clock: _Clock) -> Handled:
         attachment = (request.sandbox, request.interface)
         was_adding = self._end(attachment)
         release = Release(
@@ -224,13 +236,14 @@ class CniHandler:
             steps=clock.sent(),
         )
         try:
-            await self.client.release(release, _DEL_TIMEOUT_S)
+            answer = await self.client.release(release, _DEL_TIMEOUT_S)
         except RefusedError as error:
             raise CniError.of_refusal(error.refusal) from error
         except EngineUnavailableError as error:
             _log.warning("release of sandbox %s is kept for later: %s", request.sandbox, error)
             await self._keep(release)
-        return b""
+            return Handled(facts={"outcome": "kept for later", "reason": str(error)})
+        return Handled(facts=facts_of(answer))
 
     async def _ended_pod(self, request: CniRequest) -> str:
         """The UID of the pod if it is known to be over: what was imported for it is freed (ADR 63).
@@ -260,7 +273,7 @@ class CniHandler:
             message = f"the release could not be stored: {error}"
             raise CniError(Code.IO_FAILURE, message) from error
 
-    async def _collect(self, request: CniRequest, clock: _Clock) -> bytes:
+    async def _collect(self, request: CniRequest, clock: _Clock) -> Handled:
         """A GC. It is not kept for later: its list would be too old by then."""
         retain = RetainAttachments(
             network=request.config.name,
@@ -277,18 +290,18 @@ class CniHandler:
             raise _try_again(error) from error
         for allocation in answer.released:
             _log.info("the runtime lists allocation %s no more: released", allocation)
-        return b""
+        return Handled(facts=facts_of(answer))
 
-    async def _status(self) -> bytes:
+    async def _status(self) -> Handled:
         """Whether an ADD would be heard by an engine that leads."""
         try:
             await self.client.confirm(self.node, _STATUS_TIMEOUT_S)
         except (EngineUnavailableError, RefusedError) as error:
             message = "no address can be given out: the ipledger engine cannot be reached"
             raise CniError(Code.NOT_AVAILABLE, message, str(error)) from error
-        return b""
+        return Handled()
 
-    async def _check(self, request: CniRequest) -> bytes:
+    async def _check(self, request: CniRequest) -> Handled:
         previous = request.config.prev_result
         if previous is None:
             message = "prevResult: required for CHECK, but missing"
@@ -303,7 +316,7 @@ class CniHandler:
                 f"{', '.join(sorted(addresses)) or 'no address'}, but prevResult states "
                 f"{', '.join(sorted(stated)) or 'none'}",
             )
-        return b""
+        return Handled()
 
     async def _held(self, request: CniRequest) -> AllocationRow | None:
         query = Attached(sandbox=request.sandbox, interface=request.interface, node=self.node)

@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import msgspec
 import nats.errors
+from opentelemetry.trace import Span, SpanKind
 
 from ipledger.engine import queries
 from ipledger.engine.answers import (
@@ -50,7 +51,7 @@ from ipledger.engine.commands import (
     SignCheckpoint,
 )
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.events import names
+from ipledger.events import names, tracing
 from ipledger.events.bus import Bus, Subscription
 from ipledger.events.position import START, Position
 from ipledger.events.types import CheckpointSigned
@@ -116,17 +117,17 @@ class EngineClient:
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
         """Send a node's ADD."""
         subject = names.node_command(self.realm, command.node, "allocate")
-        return await self._ask(subject, _encode(command), Allocated, timeout_s)
+        return await self._command(subject, command, Allocated, timeout_s)
 
     async def release(self, command: Release, timeout_s: float | None = None) -> Released:
         """Send a node's DEL."""
         subject = names.node_command(self.realm, command.node, "release")
-        return await self._ask(subject, _encode(command), Released, timeout_s)
+        return await self._command(subject, command, Released, timeout_s)
 
     async def retain(self, command: RetainAttachments, timeout_s: float | None = None) -> Retained:
         """Send a node's GC."""
         subject = names.node_command(self.realm, command.node, "retain")
-        return await self._ask(subject, _encode(command), Retained, timeout_s)
+        return await self._command(subject, command, Retained, timeout_s)
 
     async def confirm(self, node: str, timeout_s: float | None = None) -> Applied:
         """Whether the commands of a node reach an engine that leads."""
@@ -255,7 +256,26 @@ class EngineClient:
         return _encode(msgspec.structs.replace(query, at_least=at_least))
 
     async def _admin(self, verb: str, command: AnyCommand, want: type[T]) -> T:
-        return await self._ask(names.admin_command(self.realm, verb), _encode(command), want)
+        return await self._command(names.admin_command(self.realm, verb), command, want)
+
+    async def _command(
+        self, subject: str, command: AnyCommand, want: type[T], timeout_s: float | None = None
+    ) -> T:
+        """Ask in the trace of a command, with a span for each attempt."""
+        payload, parent = _encode(command), getattr(command, "traceparent", "")
+
+        async def attempt(attempt_timeout_s: float) -> AnyAnswer:
+            with tracing.ending(_begin_span(subject, parent)) as span:
+                headers = tracing.headers_of(span)
+                message = await self.bus.request(
+                    subject, payload, timeout=attempt_timeout_s, headers=headers
+                )
+                answer = _decode(message.data)
+                if isinstance(answer, TryAgain):
+                    tracing.fail(span, answer.message)
+                return answer
+
+        return await self._retry(attempt, want, self.timeout_s if timeout_s is None else timeout_s)
 
     async def _ask(
         self, subject: str, payload: bytes, want: type[T], timeout_s: float | None = None
@@ -313,6 +333,14 @@ class EngineClient:
             self.position = max(self.position, Position.parse(position))
             if self.oldest == START:
                 self.oldest = self.position
+
+
+def _begin_span(subject: str, parent: str) -> Span:
+    if not tracing.is_on():
+        return tracing.NO_SPAN
+    sent_to = {"messaging.system": "nats", "messaging.destination.name": subject}
+    verb = subject.rpartition(".")[2]
+    return tracing.begin(f"send {verb}", parent, kind=SpanKind.CLIENT, attributes=sent_to)
 
 
 async def _end(subscription: Subscription | None) -> None:

@@ -17,6 +17,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
+from opentelemetry.trace import Span
+
 from ipledger.engine.answers import (
     Allocated,
     AnyAnswer,
@@ -50,8 +52,9 @@ from ipledger.engine.decide import Decision, decide
 from ipledger.engine.metrics.tally import Tally, Times
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.waiting import QUEUE_MAX, Waiting
-from ipledger.events import commit
+from ipledger.events import commit, tracing
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
+from ipledger.events.tracing import NO_SPAN
 from ipledger.events.types import (
     AddressesReleased,
     AddressQuarantined,
@@ -89,10 +92,11 @@ Reply: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
 class Request(NamedTuple):
-    """Something asked of the engine, and where the answer goes."""
+    """Something asked of the engine, where the answer goes, and the span that ends with it."""
 
     work: AnyCommand | Look
     reply: Reply
+    span: Span = NO_SPAN
 
 
 _Answered: TypeAlias = tuple[Request, float, object]
@@ -128,6 +132,8 @@ class _Batch:
     answers: list[_Answered] = field(default_factory=list[_Answered])
     types: list[type[object]] = field(default_factory=list[type[object]])
     traceparent: str = ""
+    spans: list[Span] = field(default_factory=list[Span])
+    """Of the requests that have events in it."""
     is_certain: bool = True
     """Whether it may be answered without a commit and without looking at the log."""
 
@@ -286,6 +292,10 @@ class CommitLoop:
                     break
                 decision, encoded = _too_large(size), []
             self._evolve(batch, decision, encoded)
+            if request.span is not NO_SPAN:
+                request.span.add_event("decided")
+                if encoded:
+                    batch.spans.append(request.span)
             answer = _answer(state, request.work, decision)
             batch.answers.append((request, came, answer))
         return batch
@@ -311,7 +321,10 @@ class CommitLoop:
         payload = commit.encode(
             fold.state.epoch, batch.time, fold.hash, batch.events, self._prev_took
         )
-        sequence = await self._append(payload, batch.types, batch.traceparent)
+        with tracing.ending(_begin_span(batch, fold.state.epoch, len(payload))) as span:
+            traceparent = tracing.traceparent_of(span) or batch.traceparent
+            sequence = await self._append(payload, batch.types, traceparent)
+            span.set_attribute("ipledger.sequence", sequence)
         fold.advance(sequence, commit.digest(payload), batch.time)
         self._prev_took = commit.Took(decided, self._micros_since(batch.began))
 
@@ -335,6 +348,24 @@ class CommitLoop:
             raise DeposedError(f"the log ends at {last}, not at {self._fold.sequence}")
 
 
+def _begin_span(batch: _Batch, epoch: int, size: int) -> Span:
+    """The span of a commit: linked with the requests in it, since it is no child of any one."""
+    if not batch.spans:
+        return NO_SPAN
+    span = tracing.begin_linked(
+        "commit",
+        map(tracing.traceparent_of, batch.spans),
+        attributes={
+            "ipledger.epoch": epoch,
+            "ipledger.events": len(batch.events),
+            "ipledger.bytes": size,
+        },
+    )
+    for request in batch.spans:
+        tracing.link(request, span)
+    return span
+
+
 def _node_of(request: Request) -> str:
     return request.work.node if isinstance(request.work, NodeCommand) else ""
 
@@ -344,7 +375,7 @@ def _decide(state: State, command: AnyCommand, now: int) -> Decision:
     try:
         return decide(state, command, now)
     except Exception as error:
-        _log.exception("a command cannot be decided: %r", command)
+        _log.exception("a command cannot be decided: %s", type(command).__name__)
         return Decision((), Refusal(Reason.BAD_REQUEST, f"it cannot be decided: {error!r}"))
 
 

@@ -31,6 +31,7 @@ from ipledger.engine.snapshots import Snapshots, load
 from ipledger.events.bus import Bus
 from ipledger.events.clock import format_time
 from ipledger.events.log import Log, LogUnavailableError
+from ipledger.events.logs import tell
 from ipledger.events.position import START, Position
 from ipledger.events.tasks import end, first_to_end
 from ipledger.events.wall_clock import wall_clock
@@ -266,7 +267,8 @@ class Engine:
         try:
             async with taking:
                 await self._become(Role.LEADER)
-                _log.info("leading realm %s in epoch %d", self.realm, epoch)
+                message = f"leading realm {self.realm} in epoch {epoch}"
+                tell(_log, logging.INFO, message, realm=self.realm, epoch=epoch)
                 await self._until_stopped(_ended(term), self._heartbeats.overtaken(epoch))
                 if self._heartbeats.epoch > epoch:
                     raise DeposedError(f"epoch {self._heartbeats.epoch} has begun")

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from ipledger.engine.engine import Engine, Role
+from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
 
 
@@ -27,15 +28,16 @@ def engine_health(engine: Engine) -> Health:
 
 
 class HealthServer:
-    """Serves `GET /healthz` on loopback: 200 if `health()` is well, else 503, with its text.
+    """Serves `GET /healthz`: 200 if `health()` is well, else 503, with its text.
 
     And `GET /metrics`, where there are any.
 
-    `health` may be set later. Port 0 picks a free one; `OSError` is raised where one is taken.
+    `health` may be set later. `url` is where it listens; `OSError` is raised where one is taken.
     """
 
-    def __init__(self, port: int, metrics: Exposition | None = None) -> None:
-        self.port = port
+    def __init__(self, listen: Listen, metrics: Exposition | None = None) -> None:
+        self._listen = listen
+        self.url = ""
         self._metrics = metrics
         self.health: Callable[[], Health] = lambda: Health(False, "the log is not reached yet")
         self._runner = web.ServerRunner(web.Server(self._answer, access_log=None))
@@ -43,11 +45,11 @@ class HealthServer:
     async def __aenter__(self) -> HealthServer:
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+            await web.TCPSite(self._runner, *self._listen).start()
         except BaseException:
             await self._runner.cleanup()
             raise
-        self.port = self._runner.addresses[0][1]
+        self.url = self._listen.url(self._runner.addresses[0][1])
         return self
 
     async def __aexit__(

@@ -23,6 +23,7 @@ from typing import Any, TypeVar
 import msgspec
 import nats.errors
 from msgspec.json import Decoder
+from msgspec.structs import replace
 
 from ipledger.engine import dry_run, queries
 from ipledger.engine.answers import AnyAnswer, Checked, Checkpointed, Page, Refused, TryAgain
@@ -51,6 +52,7 @@ from ipledger.engine.engine import Engine, Role
 from ipledger.engine.patience import Patience
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.strict import check_known
+from ipledger.engine.telling import tells_all, told
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import Position, from_message
@@ -148,43 +150,45 @@ class EngineService:
     async def _on_node_command(self, message: Message) -> None:
         node, verb = message.subject.split(".")[-2:]
         if verb == "show":  # a question, which any replica answers
-            return
+            return None
         if not self.engine.has_room(names.node_of(node)):
-            await self._refuse(message, _BUSY)
-            return
-        command = await self._decode(message, _NODE_COMMANDS.get(verb))
-        if command is not None:
-            command = msgspec.structs.replace(
-                command, node=names.node_of(node), received=self.engine.clock()
-            )
-            await self._submit(command, partial(self._reply, message.reply))
+            return await self._refuse(message, _BUSY)
+        command = _decoded(message, _NODE_COMMANDS.get(verb))
+        if isinstance(command, Refused):
+            return await self._refuse(message, command)
+        reply: Reply = partial(self._reply, message.reply)
+        command = replace(command, node=names.node_of(node), received=self.engine.clock())
+        request = told(message, command, reply) if tells_all() else Request(command, reply)
+        return await self._submit(request)
 
     async def _on_show(self, message: Message) -> None:
         """A node reads what it holds, and that alone: its key lets it ask no query."""
-        query = await self._decode(message, _decode_attached)
-        if query is not None:
-            node = names.node_of(message.subject.split(".")[-2])
-            show = partial(_show, msgspec.structs.replace(query, node=node))
-            await self._look(
-                show, from_message(query.at_least), partial(self._reply, message.reply)
-            )
+        query = _decoded(message, _decode_attached)
+        if isinstance(query, Refused):
+            return await self._refuse(message, query)
+        show = partial(_show, replace(query, node=names.node_of(message.subject.split(".")[-2])))
+        at_least = from_message(query.at_least)
+        return await self._look(show, at_least, partial(self._reply, message.reply))
 
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
-        command = await self._decode(message, _ADMIN_COMMANDS.get(verb))
+        command = _decoded(message, _ADMIN_COMMANDS.get(verb))
+        if isinstance(command, Refused):
+            return await self._refuse(message, command)
+        reply: Reply = partial(self._reply, message.reply)
         if isinstance(command, SignCheckpoint):
-            await self._sign_checkpoint(partial(self._reply, message.reply))
-        elif command is not None:
-            await self._submit(command, partial(self._reply, message.reply))
+            return await self._sign_checkpoint(reply)
+        return await self._submit(told(message, command, reply))
 
-    async def _submit(self, work: AnyCommand | Look, reply: Reply) -> None:
-        if not self.engine.submit(Request(work, reply)):
-            await reply(_BUSY)
+    async def _submit(self, request: Request) -> None:
+        if not self.engine.submit(request):
+            await request.reply(_BUSY)
 
     async def _on_query(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
-        query = await self._decode(message, _QUERIES.get(verb))
-        if query is None:
+        query = _decoded(message, _QUERIES.get(verb))
+        if isinstance(query, Refused):
+            await self._refuse(message, query)
             return
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
@@ -212,7 +216,7 @@ class EngineService:
             refusal = Refusal(Reason.BAD_REQUEST, "this engine has no key to sign with")
             return await reply(Refused("", refusal))
         self.engine.checkpoints.ask()
-        return await self._submit(_checkpoint, reply)
+        return await self._submit(Request(_checkpoint, reply))
 
     def _answer(self, query: queries.AnyQuery, state: State) -> AnyAnswer:
         position = str(state.position)
@@ -232,21 +236,6 @@ class EngineService:
                 return _checkpoint(state)
             case _:
                 return self.engine.status(state)
-
-    async def _decode(self, message: Message, decode: Callable[[bytes], T] | None) -> T | None:
-        try:
-            if decode is None:
-                raise msgspec.ValidationError(f"unknown verb in subject {quote(message.subject)}")
-            if len(message.data) > _PAYLOAD_BYTES_MAX:
-                size = f"{len(message.data)} bytes, more than {_PAYLOAD_BYTES_MAX}"
-                raise msgspec.ValidationError(f"the payload has {size}")
-            decoded = decode(message.data)
-            check_known(type(decoded), message.data)
-            return decoded
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            refusal = Refusal(Reason.BAD_REQUEST, str(error))
-            await self._refuse(message, Refused("", refusal))
-            return None
 
     async def _refuse(self, message: Message, answer: Refused | TryAgain) -> None:
         """Answer a sender whose message is not served, unless it was told often enough."""
@@ -296,6 +285,20 @@ class EngineService:
         for page in queries.pages(position, rows):
             await self._reply(inbox, page)
             await asyncio.sleep(0)  # commands go first
+
+
+def _decoded(message: Message, decode: Callable[[bytes], T] | None) -> T | Refused:
+    try:
+        if decode is None:
+            raise msgspec.ValidationError(f"unknown verb in subject {quote(message.subject)}")
+        if len(message.data) > _PAYLOAD_BYTES_MAX:
+            size = f"{len(message.data)} bytes, more than {_PAYLOAD_BYTES_MAX}"
+            raise msgspec.ValidationError(f"the payload has {size}")
+        decoded = decode(message.data)
+        check_known(type(decoded), message.data)
+        return decoded
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Refused("", Refusal(Reason.BAD_REQUEST, str(error)))
 
 
 def _checkpoint(state: State) -> Checkpointed:

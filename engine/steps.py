@@ -7,12 +7,16 @@ from ipledger.engine.commands import Allocate, Release, RetainAttachments
 
 def steps_of(command: Allocate | Release | RetainAttachments, now: int) -> dict[str, int]:
     """Each step's time in microseconds since the Unix epoch; one that nobody knows is left out."""
-    node = command.steps
+    node, received = command.steps, command.received
+    if not node.agent:
+        return {"received": received, "engine": now} if received else {"engine": now}
     steps = {
         "shim": node.shim,
         "agent": node.agent,
         "sent": node.sent,
-        "received": command.received,
+        "received": received,
         "engine": now,
     }
-    return {name: at for name, at in steps.items() if at}
+    if not (node.shim and node.sent and received):
+        return {name: at for name, at in steps.items() if at}
+    return steps

@@ -7,7 +7,7 @@ request, `MaxPayloadError` where a payload is too long, and another `Error` wher
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 
@@ -27,6 +27,11 @@ class Message(Protocol):
     @property
     def data(self) -> bytes:
         """The payload."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str] | None:
+        """What goes with the payload, None if nothing does."""
         ...
 
 
@@ -59,7 +64,14 @@ class Bus(Protocol):
         """A subject that nobody else uses."""
         ...
 
-    async def publish(self, subject: str, payload: bytes = b"", reply: str = "") -> None:
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        *,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """Send to whoever is subscribed now."""
         ...
 
@@ -68,6 +80,8 @@ class Bus(Protocol):
         subject: str,
         payload: bytes,
         timeout: float,  # noqa: ASYNC109  # as nats-py has it
+        *,
+        headers: dict[str, str] | None = None,
     ) -> Message:
         """Publish, and return the first answer that comes within `timeout` seconds."""
         ...

@@ -34,8 +34,10 @@ class Continuity:
         """
         try:
             await self.check_goes_on(after)
-            if newest is not None and await self.log.get(after) != newest:
-                raise BrokenLogError(after, "it has other bytes than when it was read before")
+            if newest is not None:
+                stored = await self.log.get(after)
+                if stored is None or stored.payload != newest.payload:
+                    raise BrokenLogError(after, "it has other bytes than when it was read before")
         except LogUnavailableError as error:
             _log.warning("the log cannot be looked at yet: %s", error)
 

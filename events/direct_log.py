@@ -134,4 +134,5 @@ class DirectLog:
 
 
 def _entry(message: Msg) -> Entry:
-    return Entry(sequence_of(message), message.data)
+    headers = message.headers or {}
+    return Entry(sequence_of(message), message.data, headers.get("traceparent", ""))

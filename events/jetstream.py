@@ -18,8 +18,9 @@ from nats.js.api import (
     StreamConfig,
     StreamInfo,
 )
+from opentelemetry.trace import SpanKind
 
-from ipledger.events import names
+from ipledger.events import names, tracing
 from ipledger.events.jetstream_reader import PASSING, StreamReader
 from ipledger.events.log import (
     Appended,
@@ -144,6 +145,18 @@ class JetStreamLog:
         then found by the next fold.
         """
         assert len(payload) <= self.payload_bytes_max
+        if not traceparent or not tracing.is_on():
+            return await self._append(payload, after, traceparent)
+        span = tracing.begin(
+            f"send {names.stream(self.realm)}",
+            traceparent,
+            kind=SpanKind.PRODUCER,
+            attributes={"messaging.system": "nats", "messaging.message.body.size": len(payload)},
+        )
+        with tracing.ending(span):
+            return await self._append(payload, after, tracing.traceparent_of(span))
+
+    async def _append(self, payload: bytes, after: int, traceparent: str) -> Appended | Conflict:
         headers = {Header.EXPECTED_LAST_SEQUENCE.value: str(after)}
         if traceparent:
             headers["traceparent"] = traceparent

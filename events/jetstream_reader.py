@@ -113,7 +113,8 @@ class StreamReader:
                     if sequence != after + 1:
                         await self._check_missing(after + 1)
                     after = sequence
-                    yield Entry(sequence, message.data)
+                    headers = message.headers or {}
+                    yield Entry(sequence, message.data, headers.get("traceparent", ""))
                 if pause_s and len(messages) < count:
                     await asyncio.sleep(pause_s)
                 silences = 0 if messages else silences + 1

@@ -15,10 +15,14 @@ from ipledger.events.quoting import cut
 
 
 class Entry(NamedTuple):
-    """A stored commit: its stream sequence and the bytes as stored."""
+    """A stored commit: its stream sequence and the bytes as stored.
+
+    `traceparent` is of the span in which it was appended, '' where the log does not keep that.
+    """
 
     sequence: int
     payload: bytes
+    traceparent: str = ""
 
 
 @dataclass(frozen=True, slots=True)

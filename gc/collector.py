@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.queries import AllocationsWhere
+from ipledger.events import tracing
 from ipledger.events.clock import format_time
 from ipledger.events.facts import Application
 from ipledger.events.wall_clock import wall_clock
@@ -82,7 +83,7 @@ class Collector:
         `EngineUnavailableError`, `RefusedError`.
         """
         async with self._looking:
-            with metrics.COMPARISON_DURATION.time():
+            with metrics.COMPARISON_DURATION.time(), self._traced("gc.compare"):
                 return await self._compare(dry_run=dry_run, sure=sure)
 
     async def _compare(self, *, dry_run: bool, sure: bool) -> Report:
@@ -178,7 +179,14 @@ class Collector:
             if not uids or not self.view.is_synced:
                 continue  # the first full comparison looks at everything
             async with self._looking:
-                await self._look_at(uids)
+                with self._traced("gc.look"):
+                    await self._look_at(uids)
+
+    @contextlib.contextmanager
+    def _traced(self, name: str) -> Generator[None]:
+        with tracing.ending(tracing.begin(name)) as span:
+            self._looker.traceparent = tracing.traceparent_of(span)
+            yield
 
     async def _until_due(self) -> None:
         self._wake.clear()

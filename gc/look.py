@@ -8,10 +8,15 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from opentelemetry.trace import Span
+
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.commands import ReleaseAllocation
+from ipledger.events import tracing
 from ipledger.events.clock import format_time
 from ipledger.events.facts import Application
+from ipledger.events.logs import tell
+from ipledger.events.traceparent import trace_id
 from ipledger.gc import metrics
 from ipledger.gc.case import Case
 from ipledger.gc.claims import Claim
@@ -33,7 +38,10 @@ _RELEASES_AT_ONCE = 256
 
 @dataclass(slots=True)
 class Looker:
-    """Looks, and remembers what a later look needs. `clock` tells microseconds since the epoch."""
+    """Looks, and remembers what a later look needs. `clock` tells microseconds since the epoch.
+
+    `traceparent` is of the look that goes on.
+    """
 
     engine: EngineClient
     view: View
@@ -44,6 +52,7 @@ class Looker:
         default_factory=dict[ApplicationKey, Application]
     )
     total: int = 0
+    traceparent: str = ""
     _seen: dict[str, int] = field(default_factory=dict[str, int], init=False)
 
     def __post_init__(self) -> None:
@@ -156,28 +165,39 @@ class Looker:
         return judge(self._case(claim, pod, await self.view.read_node(claim)))
 
     async def _release(self, claim: Claim, judgement: Judgement, report: Report) -> None:
+        attributes = {"ipledger.allocation": claim.allocation, "ipledger.reason": judgement.why}
+        span = tracing.begin("gc.free", self.traceparent, attributes=attributes)
+        with tracing.ending(span):
+            await self._free(claim, judgement, report, span)
+
+    async def _free(self, claim: Claim, judgement: Judgement, report: Report, span: Span) -> None:
         command = ReleaseAllocation(
             allocation=claim.allocation,
             uid=claim.pod.uid,
             sandbox=claim.sandbox,
             reason="gc",
             evidence=f"{judgement.text}, confirmed at {format_time(self.clock())}"[:1024],
+            traceparent=tracing.traceparent_of(span),
         )
         try:
-            await self.engine.release_allocation(command)
+            answer = await self.engine.release_allocation(command)
         except RefusedError as error:
             reason = error.refusal.reason
+            tracing.fail(span, reason)
             metrics.REFUSED.labels(reason).inc()
             report.add(claim, judgement, Outcome.REFUSED, f"{reason}: {error}")
-            _log.info("allocation %s was not freed: %s", claim.allocation, error)
+            message = f"allocation {claim.allocation} was not freed: {error}"
+            _tell(message, claim, reason, command.traceparent)
         except EngineUnavailableError as error:
+            tracing.fail(span, str(error))
             report.failure = report.failure or f"the engine could not be asked: {error}"
             report.add(claim, judgement, Outcome.UNCONFIRMED, str(error))
         else:
             metrics.FREED.labels(judgement.why).inc()
             self.valve.freed(claim.allocation, self.clock())
             report.add(claim, judgement, Outcome.FREED)
-            _log.info("allocation %s of %s freed: %s", claim.allocation, claim.pod, judgement.text)
+            message = f"allocation {claim.allocation} of {claim.pod} freed: {judgement.text}"
+            _tell(message, claim, judgement.why, command.traceparent, answer.position)
 
     def forget_others(self, claims: Iterable[Claim]) -> None:
         """Everything was looked at: what is remembered of others is of no use any more."""
@@ -193,3 +213,20 @@ class Looker:
             seen = self._seen.setdefault(claim.pod.uid, now)
             return dataclasses.replace(case, seen=seen)
         return case
+
+
+def _tell(message: str, claim: Claim, reason: str, context: str, position: str = "") -> None:
+    tell(
+        _log,
+        logging.INFO,
+        message,
+        allocation=claim.allocation,
+        pod=str(claim.pod),
+        node=claim.node,
+        sandbox=claim.sandbox,
+        interface=claim.interface,
+        addresses=",".join(claim.addresses),
+        reason=reason,
+        position=position,
+        trace_id=trace_id(context),
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 
 from ipledger.engine.metrics import table
-from ipledger.events.log import FollowedLog, LogUnavailableError
+from ipledger.events import tracing
+from ipledger.events.log import Entry, FollowedLog, LogUnavailableError
 from ipledger.replay.history_store import HistoryStore
 from ipledger.replay.history_writer import HistoryWriter, lock
 
@@ -49,7 +51,9 @@ class Follower:
             self.caught_up.set()
             looking = asyncio.create_task(self._look(writer))
             try:
-                async for _ in writer.follow(self.log, self.log.follow(writer.head.sequence)):
+                async for _ in writer.follow(
+                    self.log, _traced(self.log.follow(writer.head.sequence))
+                ):
                     self.metrics.lag_seconds.set(max(0, self.clock() - writer.time) / 1e6)
                     self.metrics.sequence.set(writer.head.sequence)
             finally:
@@ -67,3 +71,16 @@ class Follower:
             else:
                 self.metrics.lag_commits.set(max(0, last - writer.head.sequence))
             await asyncio.sleep(_LOOK_S)
+
+
+async def _traced(entries: AsyncIterator[Entry]) -> AsyncIterator[Entry]:
+    """The entries, each with a span until the next one is asked for: by then it is written."""
+    async for entry in entries:
+        span = tracing.begin_linked(
+            "history.write",
+            (entry.traceparent,),
+            kind=SpanKind.CONSUMER,
+            attributes={"ipledger.sequence": entry.sequence},
+        )
+        with tracing.ending(span):
+            yield entry

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from ipledger.projections.cluster import spiderpool, workloads
+from ipledger.projections.cluster.leases import Lease
 from ipledger.projections.cluster.metadata import Object
 from ipledger.projections.cluster.nodes import Namespace, Node
 from ipledger.projections.cluster.pods import Pod
@@ -73,6 +74,8 @@ RESERVATIONS = Kind(
     is_namespaced=False,
 )
 ENDPOINTS = Kind(_SPIDERPOOL, "SpiderEndpoint", "spiderendpoints", spiderpool.SpiderEndpoint)
+
+LEASES = Kind("coordination.k8s.io/v1", "Lease", "leases", Lease)
 
 NETWORK_ATTACHMENTS = Kind(
     "k8s.cni.cncf.io/v1", "NetworkAttachmentDefinition", "network-attachment-definitions", Object

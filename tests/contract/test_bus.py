@@ -59,6 +59,31 @@ class BusContract:
         assert [m.data for m in come] == [b"0", b"1", b"2", b"3", b"4"]
         assert recorder.come.empty()
 
+    async def test_headers_go_with_the_payload(self, buses: tuple[Bus, Bus], realm: str) -> None:
+        here, there = buses
+        recorder = Recorder()
+        await there.subscribe(realm, cb=recorder.take)
+        await settled(there)
+        await here.publish(realm, b"x", headers={"traceparent": "00-1"})
+        await here.publish(realm, b"y")
+        come = [await recorder.next() for _ in range(2)]
+        assert [(m.data, m.headers) for m in come] == [
+            (b"x", {"traceparent": "00-1"}),
+            (b"y", None),
+        ]
+
+    async def test_headers_go_with_a_request(self, buses: tuple[Bus, Bus], realm: str) -> None:
+        here, there = buses
+
+        async def answer(message: Message) -> None:
+            assert message.headers is not None
+            await there.publish(message.reply, message.headers["a"].encode())
+
+        await there.subscribe(realm, cb=answer)
+        await settled(there)
+        answered = await here.request(realm, b"", DEADLINE_S, headers={"a": "b"})
+        assert answered.data == b"b"
+
     async def test_every_subscription_without_a_queue_receives(
         self, buses: tuple[Bus, Bus], realm: str
     ) -> None:

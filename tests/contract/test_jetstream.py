@@ -159,6 +159,7 @@ async def test_the_trace_context_travels_in_the_message(nc: NatsClient, realm: s
     stored = await log.js.get_msg(f"IPLEDGER_{realm}", 1)
     assert stored.headers is not None
     assert stored.headers["traceparent"] == traceparent
+    assert [entry async for entry in log.read(0)] == [Entry(1, b"one", traceparent)]
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["swallowed", "connection cut"])

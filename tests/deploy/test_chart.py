@@ -139,6 +139,17 @@ def test_the_agent_can_change_nothing_in_the_cluster() -> None:
     assert {verb for rule in role["rules"] for verb in rule["verbs"]} == {"get", "list", "watch"}
 
 
+def test_of_several_controllers_one_holds_the_lease_that_it_may_hold() -> None:
+    found = objects({"controller": {"replicas": 3}})
+    (role,) = of_kind(found, "Role")
+    named = {name for rule in role["rules"] for name in rule.get("resourceNames", ())}
+    (controller,) = of_kind(found, "Deployment")
+    assert controller["spec"]["replicas"] == 3
+    arguments = controller["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--lease=ipledger/{named.pop()}" in arguments
+    assert role["metadata"]["namespace"] == "ipledger"
+
+
 def test_the_controller_may_write_endpoints_only_where_it_is_told_to() -> None:
     for values, may in (({}, False), ({"controller": {"endpoints": True}}, True)):
         found = objects(values)
@@ -151,6 +162,27 @@ def test_the_controller_may_write_endpoints_only_where_it_is_told_to() -> None:
             a for _, p in workloads(found) for c in containers(p) for a in c.get("args", ())
         ]
         assert ("--endpoints" in arguments) is may
+
+
+@pytest.mark.parametrize("on_loopback", [False, True])
+def test_probes_ask_where_the_processes_listen(on_loopback: bool) -> None:
+    for component, pod in workloads(objects({"httpOnLoopback": on_loopback})):
+        for container in pod["containers"]:
+            listens = [a for a in container.get("args", ()) if a.startswith("--http=")]
+            if not listens:
+                continue
+            ask = container["readinessProbe"]["httpGet"]
+            assert listens == [f"--http={'' if on_loopback else '$(POD_IP):'}{ask['port']}"], (
+                component
+            )
+            assert ask.get("host") == ("127.0.0.1" if on_loopback else None)
+            variables = [v["name"] for v in container["env"]]
+            assert ("POD_IP" in variables) is not on_loopback
+
+
+def test_metrics_on_loopback_are_not_monitored() -> None:
+    with pytest.raises(HelmError, match="httpOnLoopback"):
+        render({"httpOnLoopback": True, "podMonitor": {"enabled": True}})
 
 
 def test_nothing_of_ours_waits_for_an_address_or_for_dns() -> None:
@@ -256,6 +288,17 @@ def test_arguments_are_known_to_the_commands_that_are_there() -> None:
 def test_wrong_values_are_refused_by_name(values: dict[str, Any], named: str) -> None:
     with pytest.raises(HelmError, match=named):
         render(values)
+
+
+def test_every_process_of_ours_has_the_variables_that_were_given() -> None:
+    wanted = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"}
+    seen: set[str] = set()
+    for component, pod in workloads(objects({"env": [wanted]})):
+        for container in pod["containers"]:
+            if component != "nats":
+                seen.add(container["name"])
+                assert wanted in container["env"]
+    assert seen == {"engine", "agent", "controller", "webhook"}
 
 
 def test_every_value_is_documented() -> None:

@@ -12,6 +12,7 @@ import pytest_asyncio
 from nats.aio.client import Client as NatsClient
 from support.apiserver import Fault
 from support.apiserver.errors import StatusError
+from support.apiserver.writes import now
 from support.kube import (
     ENDPOINTS,
     FINALIZER,
@@ -39,6 +40,8 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.queries import Applications
 from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec, SubnetSpec
+from ipledger.kube.lease import Election
+from ipledger.projections.cluster.live.connect import connected
 from ipledger.projections.rows import ApplicationRow, PoolRow
 
 BLUE: dict[str, Any] = {"subnet": "10.1.0.0/24", "ips": ["10.1.0.1-10.1.0.9"]}
@@ -448,6 +451,10 @@ async def test_every_call_is_documented(cluster: Kube) -> None:
             server.delete(plural, one)
             await cluster.until(partial(is_gone, cluster, plural, one))
         await server.until_watched(11)
+    async with connected(cluster.kubeconfig) as api:
+        election = Election(api, "shop", "one", "me", now, lambda: 0.0, lambda: 0.5)
+        await election.acquire()
+        await election.release()
     page = Path(__file__).parents[2] / "docs/reference/kubernetes-controller.md"
     assert {call.permission for call in server.calls} == documented_calls(page.read_text())
 

@@ -36,7 +36,9 @@ class Doors:
 
     async def side(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """A connection to the side port."""
-        return await asyncio.open_connection("127.0.0.1", self.agent.http_port)
+        return await asyncio.open_connection(
+            "127.0.0.1", int(self.agent.http_url.rpartition(":")[2])
+        )
 
     async def call(self, sent: bytes) -> bytes:
         """All that is answered on the socket until the agent hangs up."""

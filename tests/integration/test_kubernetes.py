@@ -185,6 +185,37 @@ def test_an_address_whose_del_never_came_is_free_again(cluster: Cluster, tmp_pat
     assert program.stop() == 0
 
 
+def test_of_two_controllers_with_a_lease_one_works_and_the_other_takes_over(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    command = [IPLEDGER, "controller", "--nats", cluster.node.nats_url, "--http", "0"]
+    command += ["--nkey", str(cluster.node.key("controller")), "--lease", "default/ipledger"]
+    command += ["--kubeconfig", str(cluster.node.kubeconfig)]
+    first, second = Program("first", command, tmp_path), Program("second", command, tmp_path)
+    first.launch()
+    first.line("^ready controller ")
+    second.launch()
+    cluster.until(lambda server: server.count("get", "leases") >= 3)
+    assert "ready" not in second.log.read_text()
+    assert first.stop() == 0
+    second.line("^ready controller ")
+
+    def steal(server: ApiServer) -> None:
+        server.change("leases", "ipledger", "default", spec={"holderIdentity": "another"})
+
+    cluster.api.do(steal)
+    assert second.wait() == 1
+    assert "lease default/ipledger: another has it now" in second.log.read_text()
+
+
+@pytest.mark.parametrize("text", ["ipledger", "/", "default/", "a/b/c", "default/UP"])
+def test_a_lease_that_is_no_name_is_quoted(cluster: Cluster, text: str) -> None:
+    kubeconfig = str(cluster.node.kubeconfig)
+    done = cluster.node.ipledger("controller", "--kubeconfig", kubeconfig, "--lease", text)
+    assert done.returncode == 2
+    assert f"--lease: '{text}' is not NAMESPACE/NAME" in done.stderr
+
+
 def test_a_controller_without_nats_waits_and_stops_when_asked(tmp_path: Path) -> None:
     with server_thread() as api:
         command = [IPLEDGER, "controller", "--nats", "nats://127.0.0.1:1", "--http", "0"]

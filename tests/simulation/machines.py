@@ -221,11 +221,11 @@ class NodeMachine(Machine):
         handler = self.handler
         assert handler is not None
         try:
-            response = await handler.handle(parse(headers, body), Steps(agent=process.clock()))
+            handled = await handler.handle(parse(headers, body), Steps(agent=process.clock()))
         except CniError as error:
             outcome = Outcome(error.code, str(error))
         else:
-            outcome = Outcome(0, "", _addresses(response))
+            outcome = Outcome(0, "", _addresses(handled.body))
         if not call.done():
             call.set_result(outcome)
 

@@ -32,6 +32,7 @@ class Sent(NamedTuple):
     subject: str
     reply: str
     data: bytes
+    headers: dict[str, str] | None = None
 
 
 @dataclass(slots=True)
@@ -199,11 +200,18 @@ class Connection:
         self._inboxes += 1
         return f"{self.inbox}.{self._inboxes}"
 
-    async def publish(self, subject: str, payload: bytes = b"", reply: str = "") -> None:
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        *,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """See `Bus.publish`."""
         if len(payload) > self.max_payload:
             raise nats.errors.MaxPayloadError
-        sent = Sent(subject, reply, payload)
+        sent = Sent(subject, reply, payload, headers)
         self.says(lambda: self.net.route(sent))
 
     async def request(
@@ -211,13 +219,15 @@ class Connection:
         subject: str,
         payload: bytes,
         timeout: float,  # noqa: ASYNC109  # as nats-py has it
+        *,
+        headers: dict[str, str] | None = None,
     ) -> Sent:
         """See `Bus.request`."""
         inbox = self.new_inbox()
         answer: asyncio.Future[Sent] = asyncio.get_running_loop().create_future()
         self._waiting[inbox] = answer
         try:
-            await self.publish(subject, payload, inbox)
+            await self.publish(subject, payload, inbox, headers=headers)
             async with asyncio.timeout(timeout):
                 come = await answer
         except TimeoutError:

@@ -66,15 +66,16 @@ class Operator(Machine):
                 await self._change(random)
 
     async def _change(self, random: Random) -> None:
-        kinds = ("pool", "pool", "reserve", "scale", "quarantine")
+        if not self.is_collector and random.random() < 0.2:
+            await self._quarantine(random)
+            return
+        kinds = ("pool", "pool", "reserve", "scale")
         collecting = ("collect", "collect", "collect") if self.is_collector else ()
         match random.choice((*kinds, *collecting)):
             case "pool":
                 await self._apply(ApplyPool(pool=_changed(random, random.choice(self.pools))))
             case "reserve":
                 await self._apply(ApplyReservation(reservation=_reserved(random, self.pools)))
-            case "quarantine":
-                await self._quarantine(random)
             case "scale" if self.cart:
                 if self.cluster is not None and random.random() < 0.3:
                     self.cluster.drop_set()

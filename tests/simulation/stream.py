@@ -170,10 +170,11 @@ class _Metadata:
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """An entry as nats-py hands it over."""
+    """An entry as nats-py hands it over; its headers say nothing of use here."""
 
     metadata: _Metadata
     data: bytes
+    headers: None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Sent:
     subject: str
     reply: str
     data: bytes
+    headers: dict[str, str] | None = None
 
 
 @dataclass(eq=False, slots=True)
@@ -94,11 +95,19 @@ class MemoryBus:
         """See `Bus.new_inbox`."""
         return f"_INBOX.{next(self.net.inboxes)}"
 
-    async def publish(self, subject: str, payload: bytes = b"", reply: str = "") -> None:
+    async def publish(
+        self,
+        subject: str,
+        payload: bytes = b"",
+        reply: str = "",
+        *,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         """See `Bus.publish`."""
         if len(payload) > self.max_payload:
             raise nats.errors.MaxPayloadError
-        if self.is_connected and not self.net.deliver(Sent(subject, reply, payload)) and reply:
+        sent = Sent(subject, reply, payload, headers)
+        if self.is_connected and not self.net.deliver(sent) and reply:
             self.net.deliver(Sent(reply, "", b""))
 
     async def request(
@@ -106,12 +115,14 @@ class MemoryBus:
         subject: str,
         payload: bytes,
         timeout: float,  # noqa: ASYNC109
+        *,
+        headers: dict[str, str] | None = None,
     ) -> Sent:
         """See `Bus.request`."""
         inbox = self.new_inbox()
         subscription = await self.subscribe(inbox)
         try:
-            await self.publish(subject, payload, inbox)
+            await self.publish(subject, payload, inbox, headers=headers)
             answer = await subscription.next_msg(timeout)
         finally:
             await subscription.unsubscribe()

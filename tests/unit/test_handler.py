@@ -52,7 +52,7 @@ async def test_a_del_ends_an_add_that_is_still_being_tried() -> None:
         handler = agent(r)
         adding = asyncio.create_task(handler.handle(call("ADD", "s1"), Steps()))
         await asyncio.sleep(5)
-        assert await handler.handle(call("DEL", "s1"), Steps()) == b""
+        assert (await handler.handle(call("DEL", "s1"), Steps())).body == b""
         with pytest.raises(CniError, match="s1 interface eth0 was deleted") as told:
             await adding
         assert told.value.code == 104
@@ -79,7 +79,7 @@ async def test_a_del_of_another_sandbox_leaves_an_add_alone() -> None:
         await handler.handle(call("DEL", "s2"), Steps())
         await r.leader("engine")
         await r.client().apply(ApplyPool(pool=POOL))
-        assert json.loads(await adding)["ips"] == [{"address": "10.0.0.1/24"}]
+        assert json.loads((await adding).body)["ips"] == [{"address": "10.0.0.1/24"}]
 
 
 @in_virtual_time
@@ -93,19 +93,29 @@ async def test_a_node_has_no_more_adds_with_the_engine_than_the_engine_lets_wait
         class Watched(MemoryBus):
             asked = 0
 
-            async def request(self, subject: str, payload: bytes, timeout: float) -> Sent:  # noqa: ASYNC109
+            async def request(
+                self,
+                subject: str,
+                payload: bytes,
+                timeout: float,  # noqa: ASYNC109
+                *,
+                headers: dict[str, str] | None = None,
+            ) -> Sent:
                 nonlocal most
                 self.asked += 1
                 most = max(most, self.asked)
                 try:
-                    return await super().request(subject, payload, timeout)
+                    return await super().request(subject, payload, timeout, headers=headers)
                 finally:
                     self.asked -= 1
 
         client = EngineClient(Watched(r.net), REALM)
         handler = CniHandler(client, Outbox(MemoryStore(), "n1"), "n1")
         calls = [handler.handle(call("ADD", f"s{n}"), Steps()) for n in range(3 * NODE_MAX)]
-        addresses = {json.loads(body)["ips"][0]["address"] for body in await asyncio.gather(*calls)}
+        addresses = {
+            json.loads(handled.body)["ips"][0]["address"]
+            for handled in await asyncio.gather(*calls)
+        }
         assert len(addresses) == 3 * NODE_MAX
         assert NODE_MAX // 2 < most < NODE_MAX
         assert member.running.done() is False

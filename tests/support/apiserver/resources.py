@@ -49,6 +49,7 @@ BUILT_IN = (
     Resource("batch", "v1", "jobs", "Job"),
     Resource("batch", "v1", "cronjobs", "CronJob"),
     Resource("batch", "v1beta1", "cronjobs", "CronJob"),
+    Resource("coordination.k8s.io", "v1", "leases", "Lease", has_status=False),
     Resource(
         "apiextensions.k8s.io",
         "v1",

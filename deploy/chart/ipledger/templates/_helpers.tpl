@@ -84,6 +84,21 @@ $({{ . | upper | replace "-" "_" }}_SERVICE_HOST)
 - name: IPLEDGER_NATS
   value: nats://ipledger:$(NATS_PASSWORD)@{{ $host }}:{{ .Values.nats.bundled.clientPort }}
 {{- end }}
+{{- with .Values.env }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Where /healthz and /metrics are: on the address of the host, for kubelet and Prometheus. */}}
+{{- define "ipledger.httpHost" -}}
+{{- if not .Values.httpOnLoopback }}$(POD_IP):{{ end -}}
+{{- end -}}
+
+{{- define "ipledger.podIpEnv" -}}
+{{- if not .Values.httpOnLoopback }}
+- name: POD_IP
+  valueFrom: {fieldRef: {fieldPath: status.podIP}}
+{{- end }}
 {{- end -}}
 
 {{- define "ipledger.credsArgs" -}}
