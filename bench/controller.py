@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import nats
+from harness import report
 from support.kube import POOLS, Kube, condition, holders, kube, make, seen
 
 from ipledger.engine.commands import Allocate
@@ -26,20 +27,20 @@ HELD = (1_000, 10_000, 100_000)
 FIVE = tuple(f"p{number}" for number in range(5))
 
 
-async def main() -> None:
-    """Measure, and print a table."""
+async def measure() -> list[list[str]]:
+    """The rows of the table that need a cluster."""
     with tempfile.TemporaryDirectory() as folder:
         server = EmbeddedServer(Path(folder) / "nats")
         await server.start()
         nc = await nats.connect(server.url)
         async with kube(nc, "bench", Path(folder)) as cluster:
-            await _measure(cluster)
+            rows = await _measure(cluster)
         await nc.close()
         await server.stop()
-    _statuses()
+    return rows
 
 
-async def _measure(cluster: Kube) -> None:
+async def _measure(cluster: Kube) -> list[list[str]]:
     for number in range(POOL_COUNT):
         prefix = f"10.{number // 250}.{number % 250}"
         ips = [f"{prefix}.1-{prefix}.200"]
@@ -47,15 +48,19 @@ async def _measure(cluster: Kube) -> None:
     began = time.perf_counter()
     async with cluster.controlled():
         await cluster.until(lambda: _written(cluster) == POOL_COUNT)
-        print(f"{POOL_COUNT} pools, list to last status: {time.perf_counter() - began:.1f} s")
+        started = time.perf_counter() - began
         calls, began = len(cluster.server.calls), time.perf_counter()
         slots = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(_add(cluster, number, slots) for number in range(ADDS)))
         answered = time.perf_counter()
         await cluster.until(lambda: _shown(cluster) == ADDS)
         late = time.perf_counter() - answered
-        print(f"{ADDS} ADDs on five pools: {answered - began:.2f} s, in the statuses {late:.2f} s")
-        print(f"later, with {len(cluster.server.calls) - calls} calls of the API server")
+        asked = len(cluster.server.calls) - calls
+    return [
+        [f"{POOL_COUNT:,} pools, list to last status", f"{started:.1f} s"],
+        [f"{ADDS:,} ADDs on five pools", f"{answered - began:.2f} s"],
+        ["the statuses have the last of them", f"{late:.2f} s later, {asked} calls"],
+    ]
 
 
 async def _add(cluster: Kube, number: int, slots: asyncio.Semaphore) -> None:
@@ -79,7 +84,9 @@ def _shown(cluster: Kube) -> int:
     return sum(len(holders(seen(cluster.server, POOLS, name))) for name in FIVE)
 
 
-def _statuses() -> None:
+def statuses() -> list[list[str]]:
+    """The rows of large pools."""
+    rows: list[list[str]] = []
     state = State()
     spec = PoolSpec("large", 4, "10.0.0.0/8", ips=("10.0.0.0-10.255.255.255",))
     evolve(state, PoolCreated(pool=spec), Moment(1, 0, 1))
@@ -90,7 +97,8 @@ def _statuses() -> None:
             told = status.pool_status(state, "large")
             took = (time.perf_counter() - began) * 1000
             size = len(told["allocatedIPs"])
-            print(f"status of a pool with {number + 1} held: {took:.1f} ms, {size} bytes")
+            rows.append([f"status with {number + 1:,} held", f"{took:.1f} ms, {size:,} bytes"])
+    return rows
 
 
 def _allocated(number: int) -> AddressesAllocated:
@@ -105,5 +113,12 @@ def _allocated(number: int) -> AddressesAllocated:
     )
 
 
+def main() -> int:
+    """Measure and print."""
+    rows = asyncio.run(measure()) + statuses()
+    report("controller", "The controller", ("what", "figure"), rows)
+    return 0
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    raise SystemExit(main())

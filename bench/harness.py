@@ -8,6 +8,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,7 @@ def report(
     if path.exists():
         kept = json.loads(path.read_text())
     kept["tables"][name] = {
+        "script": Path(sys.argv[0]).name,
         "title": title,
         "columns": list(columns),
         "rows": [list(row) for row in rows],

@@ -1,19 +1,14 @@
 """Results as a page: `python page.py RESULTS.json` prints Markdown.
 
-`docs/performance.md` holds what this makes of `results/reference.json`, between two markers; with
-`--into FILE` that part of a file is written anew.
+`docs/reference/benchmarks.md` is what this makes of `results/reference.json`; a test compares.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import sys
 from pathlib import Path
 from typing import Any
-
-BEGIN = "<!-- made by bench/page.py from bench/results/reference.json -->"
-END = "<!-- end -->"
 
 
 def cell(text: str) -> str:
@@ -43,9 +38,9 @@ def plot(kept: dict[str, Any]) -> list[str]:
     ]
 
 
-def section(name: str, kept: dict[str, Any]) -> list[str]:
+def section(kept: dict[str, Any]) -> list[str]:
     """A benchmark: its table, then its curves."""
-    lines = [f"### {kept['title']}", "", f"`bench/{name}.py`", ""]
+    lines = [f"## {kept['title']}", "", f"`bench/{kept['script']}`", ""]
     lines += table(kept["columns"], kept["rows"])
     for curve in kept["plots"]:
         lines += ["", *plot(curve)]
@@ -55,29 +50,21 @@ def section(name: str, kept: dict[str, Any]) -> list[str]:
 def page(results: dict[str, Any]) -> str:
     """All results of a run."""
     where = "; ".join(f"{key}: {value}" for key, value in results["machine"].items())
-    lines = [where]
-    for name, kept in results["tables"].items():
-        lines += ["", *section(name, kept)]
+    lines = [
+        "# Benchmarks: the reference run",
+        "",
+        "What `make bench` prints, made into a page.",
+        "",
+        where,
+    ]
+    for kept in results["tables"].values():
+        lines += ["", *section(kept)]
     return "\n".join(lines) + "\n"
 
 
-def into(path: Path, made: str) -> None:
-    """Write the part between the markers anew."""
-    pattern = re.escape(BEGIN) + ".*?" + re.escape(END)
-    text, count = re.subn(
-        pattern, lambda _: f"{BEGIN}\n\n{made}\n{END}", path.read_text(), flags=re.DOTALL
-    )
-    assert count == 1, f"{path} has no place for it"
-    path.write_text(text)
-
-
 def main(arguments: list[str]) -> int:
-    """Print, or write into a file."""
-    made = page(json.loads(Path(arguments[0]).read_text()))
-    if arguments[1:2] == ["--into"]:
-        into(Path(arguments[2]), made)
-    else:
-        print(made, end="")
+    """Print."""
+    print(page(json.loads(Path(arguments[0]).read_text())), end="")
     return 0
 
 
