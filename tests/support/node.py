@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,15 +163,13 @@ class Node(Operator, Runtime):
     shim: Path
     name: str = "node-1"
     kubeconfig: Path | None = None
-    run: Sequence[str] = (IPLEDGER,)
-    """What runs `ipledger`."""
     realm: str = field(default=REALM_DEFAULT, init=False)
     nats_url: str = field(default="", init=False)
     http_url: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self.socket = self.root / "agent.sock"
-        command = [*self.run, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
+        command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
         command += ["--nats-port", "0", "--http", "0", "--node", self.name]
         if self.kubeconfig is not None:
             command += ["--kubeconfig", str(self.kubeconfig)]
