@@ -165,6 +165,8 @@ class Node(Operator, Runtime):
     kubeconfig: Path | None = None
     run: Sequence[str] = (IPLEDGER,)
     """What runs `ipledger`."""
+    flags: Sequence[str] = ()
+    """What `ipledger up` is told beside what every test tells it."""
     realm: str = field(default=REALM_DEFAULT, init=False)
     nats_url: str = field(default="", init=False)
     http_url: str = field(default="", init=False)
@@ -172,7 +174,7 @@ class Node(Operator, Runtime):
     def __post_init__(self) -> None:
         self.socket = self.root / "agent.sock"
         command = [*self.run, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
-        command += ["--nats-port", "0", "--http", "0", "--node", self.name]
+        command += ["--nats-port", "0", "--http", "0", "--node", self.name, *self.flags]
         if self.kubeconfig is not None:
             command += ["--kubeconfig", str(self.kubeconfig)]
         config = {"XDG_CONFIG_HOME": str(self.root / "config")}
