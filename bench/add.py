@@ -20,7 +20,7 @@ from pathlib import Path
 
 import uvloop
 from harness import build_driver, median_and_spread, node_up, percentile, report
-from load import Ask, allocate, connect
+from load import Ask, Who, allocate, connect
 from support.node import Node
 
 from ipledger.events.facts import PoolSpec
@@ -92,7 +92,7 @@ def contenders(node: Node) -> tuple[Contender, Contender]:
 
 @dataclass
 class Filler:
-    """Takes addresses on the bus, as other nodes would. `left` is how many more."""
+    """Takes addresses on the bus. `left` is how many more."""
 
     left: int
 
@@ -106,10 +106,11 @@ class Filler:
         assert b'"type":"Allocated"' in body, (asked, body)
 
 
-async def fill(url: str, count: int) -> None:
-    """Have so many addresses held on other nodes."""
+async def fill(node: Node, count: int) -> None:
+    """Have so many more addresses held."""
     filler = Filler(count)
-    clients = [await connect(url, f"other-{at}", filler) for at in range(FILLERS)]
+    who = Who(node.name, node.key(node.own_key).read_bytes().strip())
+    clients = [await connect(node.nats_url, who, str(at), filler) for at in range(FILLERS)]
     await asyncio.gather(*(client.done for client in clients))
 
 
@@ -124,7 +125,7 @@ def sequential(held: int, elsewhere: int = 0) -> list[str]:
             if held:
                 contender.add(held, 16)
         if elsewhere:
-            uvloop.run(fill(node.nats_url, elsewhere))
+            uvloop.run(fill(node, elsewhere))
         for _ in range(ROUNDS):
             times = {contender.name: contender.add(CALLS) for contender in pair}
             for name, measured in times.items():

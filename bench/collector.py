@@ -22,8 +22,7 @@ from typing import Any
 import nats
 import uvloop
 from aiohttp import web
-from harness import node_up, report
-from support.node import Node
+from harness import OpenRealm, engine_up, report
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate
@@ -189,7 +188,7 @@ def peak_mib() -> float:
     return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
-async def measure(node: Node, folder: Path) -> tuple[dict[str, float], Counter[str], int]:
+async def measure(node: OpenRealm, folder: Path) -> tuple[dict[str, float], Counter[str], int]:
     """Serve, let the collector's process collect, and count commits."""
     server = Server()
     kubeconfig = await server.start(folder)
@@ -203,7 +202,7 @@ async def measure(node: Node, folder: Path) -> tuple[dict[str, float], Counter[s
     return json.loads(out), server.calls, await _commits(node) - before
 
 
-async def _commits(node: Node) -> int:
+async def _commits(node: OpenRealm) -> int:
     nc = await nats.connect(node.nats_url)
     position = (await EngineClient(nc).status()).position
     await nc.close()
@@ -212,7 +211,7 @@ async def _commits(node: Node) -> int:
 
 def main() -> int:
     """Measure and print."""
-    with tempfile.TemporaryDirectory() as folder, node_up() as node:
+    with tempfile.TemporaryDirectory() as folder, engine_up() as node:
         node.apply(POOL)
         figures, calls, commits = uvloop.run(measure(node, Path(folder)))
         held = len(node.allocations())

@@ -3,11 +3,11 @@
 The engine runs in `ipledger up`. Each client asks for the next pod as soon as the last one is
 answered (`load.py`). Afterwards the log is verified, and holds every answered allocation.
 
-The floors, in the same rounds on the same server: `bare.py`, which takes the same requests with
-the same library and answers them behind one JetStream message, without deciding anything; a plain
-JetStream publisher that sends the engine's own commits again, one at a time, to a stream of the
-same settings, with nobody asking or answered; and a plain SQLite table with a row for each event,
-a transaction for each commit and `synchronous=FULL`.
+The floors, in the same rounds on a server of their own that asks for no key: `bare.py`, which takes
+the same requests with the same library and answers them behind one JetStream message, without
+deciding anything; a plain JetStream publisher that sends the engine's own commits again, one at a
+time, to a stream of the same settings, with nobody asking or answered; and a plain SQLite table
+with a row for each event, a transaction for each commit and `synchronous=FULL`.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ import bare
 import nats
 import uvloop
 from harness import cpu_seconds, median_and_spread, node_up, percentile, report
-from load import Ask, allocate, connect
+from load import Ask, Who, allocate, connect
+from support.nats_cluster import cluster
 from support.node import Node
 
 from ipledger.events import commit, names
+from ipledger.events.direct_log import DirectLog
 from ipledger.events.facts import PoolSpec
-from ipledger.events.jetstream import JetStreamLog, stream_config
+from ipledger.events.jetstream import stream_config
 
 RUNS = 5
 SECONDS = 4.0
@@ -71,23 +73,19 @@ class Figures:
     sqlite: list[float] = field(default_factory=list[float])
 
 
-async def run(
-    url: str, clients: int, start: int, realm: str = names.REALM_DEFAULT
-) -> tuple[float, Tally]:
+async def run(url: str, who: Who, clients: int, start: int) -> tuple[float, Tally]:
     """One run: answers a second, and what was done."""
     started = time.perf_counter()
     tally = Tally(start, started + SECONDS)
-    connected = [
-        await connect(url, f"node-{start}-{at}", tally, realm=realm) for at in range(clients)
-    ]
+    connected = [await connect(url, who, f"{start}-{at}", tally) for at in range(clients)]
     await asyncio.gather(*(client.done for client in connected))
     return len(tally.latencies_ms) / (time.perf_counter() - started), tally
 
 
-async def last_commits(url: str) -> list[bytes]:
+async def last_commits(node: Node) -> list[bytes]:
     """The payloads of the newest commits."""
-    nc = await nats.connect(url)
-    log = JetStreamLog.of(nc, names.REALM_DEFAULT)
+    nc = await node.as_user()
+    log = DirectLog(nc, node.realm)
     last = await log.last()
     payloads = [entry.payload async for entry in log.read(max(last - FLOOR_COMMITS, 0))]
     await nc.close()
@@ -132,7 +130,7 @@ def bare_rate(url: str, clients: int, size: int) -> float:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        rate, _ = uvloop.run(run(url, clients, 0, bare.REALM))
+        rate, _ = uvloop.run(run(url, Who("node-1", realm=bare.REALM), clients, 0))
         process.kill()
     uvloop.run(delete_stream(url, names.stream(bare.REALM)))
     return rate
@@ -145,42 +143,44 @@ async def delete_stream(url: str, stream: str) -> None:
     await nc.close()
 
 
-def floors(node: Node, clients: int, figures: Figures) -> None:
-    """What the newest commits cost without an engine."""
-    payloads = uvloop.run(last_commits(node.nats_url))
+def floors(node: Node, url: str, clients: int, figures: Figures) -> None:
+    """What the newest commits cost without an engine, on the server at `url`."""
+    payloads = uvloop.run(last_commits(node))
     batches = [
         [commit.encode_event(event) for event in commit.decode(payload).events]
         for payload in payloads
     ]
     events = sum(map(len, batches))
     size = sum(map(len, payloads)) // events
-    figures.bare.append(bare_rate(node.nats_url, clients, size))
-    figures.jetstream.append(uvloop.run(publisher_rate(node.nats_url, payloads, events)))
+    figures.bare.append(bare_rate(url, clients, size))
+    figures.jetstream.append(uvloop.run(publisher_rate(url, payloads, events)))
     figures.sqlite.append(table_rate(node.root / "floor.db", batches))
 
 
 def one_run(node: Node, clients: int, number: int, figures: Figures) -> int:
-    """Load, then the floors. The number of the last pod."""
+    """Load the engine. The number of the last pod."""
+    who = Who(node.name, node.key(node.own_key).read_bytes().strip())
     pids = node.pid, node.server_pid()
     before = [cpu_seconds(pid) for pid in pids]
-    rate, tally = uvloop.run(run(node.nats_url, clients, number))
+    rate, tally = uvloop.run(run(node.nats_url, who, clients, number))
     spent = [cpu_seconds(pid) - then for pid, then in zip(pids, before, strict=True)]
     figures.rates.append(rate)
     figures.engine_us.append(spent[0] / len(tally.latencies_ms) * 1e6)
     figures.server_us.append(spent[1] / len(tally.latencies_ms) * 1e6)
     figures.latencies_ms += tally.latencies_ms
-    floors(node, clients, figures)
     return tally.number
 
 
 def measure(clients: int) -> Figures:
     """All runs at one number of clients."""
     figures = Figures()
-    with node_up() as node:
+    with node_up() as node, cluster(node.root, size=1) as plain:
+        plain.start(0)
         node.apply(POOL)
         number = 0
         for _ in range(RUNS):
             number = one_run(node, clients, number, figures)
+            floors(node, plain.url, clients, figures)
         allocated = node.pools()["pool"].allocated
         assert allocated == len(figures.latencies_ms), "an allocation was lost or doubled"
     return figures

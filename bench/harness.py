@@ -8,10 +8,10 @@ import platform
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -19,13 +19,15 @@ from typing import Any, NamedTuple
 
 from rich.console import Console
 from rich.table import Table
-from support.node import Node
+from support.nats_cluster import cluster
+from support.node import Node, Operator
+from support.replicas import replicas
 
 from ipledger.cni.install import install_shim
 from ipledger.events.embedded import find_server
+from ipledger.events.names import REALM_DEFAULT
 
 RESULTS = Path(__file__).with_name("results")
-OPEN_UP = Path(__file__).with_name("open_up.py")
 DRIVER = Path(__file__).with_name("driver.c")
 
 
@@ -33,7 +35,7 @@ DRIVER = Path(__file__).with_name("driver.c")
 def node_up() -> Generator[Node]:
     """`ipledger up` over an empty directory; at the end its log must verify."""
     root = Path(tempfile.mkdtemp(prefix="ipledger-bench-"))
-    node = Node(root, install_shim(root / "bin"), run=(sys.executable, str(OPEN_UP)))
+    node = Node(root, install_shim(root / "bin"))
     node.start()
     try:
         yield node
@@ -41,6 +43,40 @@ def node_up() -> Generator[Node]:
         assert verified.returncode == 0, verified.stdout + verified.stderr
     finally:
         node.stop()
+        shutil.rmtree(root)
+
+
+@dataclass
+class OpenRealm(Operator):
+    """One engine on a nats-server that asks for no key, where any node can be played."""
+
+    nats_url: str
+    pid: int
+    server: int
+    realm: str = REALM_DEFAULT
+
+    def server_pid(self) -> int:
+        """The process id of the nats-server."""
+        return self.server
+
+
+@contextmanager
+def engine_up() -> Generator[OpenRealm]:
+    """`ipledger engine` over an empty directory; at the end its log must verify."""
+    root = Path(tempfile.mkdtemp(prefix="ipledger-bench-"))
+    shim = install_shim(root / "bin")
+    try:
+        with (
+            cluster(root, size=1) as servers,
+            replicas(root, servers.url, REALM_DEFAULT, shim) as engines,
+        ):
+            servers.start(0)
+            engines.start(engines=1, agents=0)
+            realm = OpenRealm(servers.url, engines.engines[0].pid, servers.servers[0].pid)
+            yield realm
+            verified = realm.ipledger("verify")
+            assert verified.returncode == 0, verified.stdout + verified.stderr
+    finally:
         shutil.rmtree(root)
 
 

@@ -8,11 +8,13 @@ requests on their way; what it asks next and what it makes of an answer is its `
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import time
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
-from ipledger.events import names
+from ipledger.events import keys, names
 
 _POD = '{{"namespace":"bench","name":"pod-{0}","uid":"3f1c8f52-9f3b-4a5f-9f11-{0:012d}"}}'
 _ALLOCATE = '{{"pod":{1},"sandbox":"{0:064x}","interface":"eth0","network":"bench"}}'
@@ -58,12 +60,36 @@ class _Slot:
     since: float = 0.0
 
 
-class Client(asyncio.Protocol):
-    """One node's connection. `done` is set when its asker has no more to ask."""
+class Who(NamedTuple):
+    """A node, with the seed of its key where the server asks for one."""
 
-    def __init__(self, realm: str, node: str, asker: Asker, in_flight: int = 1) -> None:
-        self._subject = names.node_command(realm, node, "{}")
-        self._inbox = b"_INBOX.bench." + node.encode()
+    node: str
+    seed: bytes = b""
+    realm: str = names.REALM_DEFAULT
+
+    def inbox(self, name: str) -> bytes:
+        """Where the connection of that name has its answers."""
+        user = names.inbox(keys.public_key(self.seed)) if self.seed else "_INBOX.bench"
+        return f"{user}.{name}".encode()
+
+    def hello(self, info: bytes) -> bytes:
+        """What to say to a server that has told of itself."""
+        options: dict[str, object] = {"verbose": False, "pedantic": False}
+        if self.seed:
+            nonce = json.loads(info.removeprefix(b"INFO "))["nonce"].encode()
+            pair = keys.pair(self.seed)
+            signature = base64.urlsafe_b64encode(bytes(pair.sign(nonce))).rstrip(b"=")
+            options |= {"nkey": keys.public_key(self.seed), "sig": signature.decode()}
+        return b"CONNECT " + json.dumps(options).encode() + b"\r\n"
+
+
+class Client(asyncio.Protocol):
+    """One connection of a node. `done` is set when its asker has no more to ask."""
+
+    def __init__(self, who: Who, name: str, asker: Asker, in_flight: int = 1) -> None:
+        self._who = who
+        self._subject = names.node_command(who.realm, who.node, "{}")
+        self._inbox = who.inbox(name)
         self._asker = asker
         self._slots = [_Slot(number) for number in range(in_flight)]
         self._open = in_flight
@@ -72,9 +98,12 @@ class Client(asyncio.Protocol):
         self.done: asyncio.Future[None] = self._loop.create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Subscribe to the inbox and ask the first requests."""
+        """Wait for the server to tell of itself."""
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
-        self._transport.write(b'CONNECT {"verbose":false,"pedantic":false}\r\n')
+
+    def _begin(self, info: bytes) -> None:
+        """Subscribe to the inbox and ask the first requests."""
+        self._transport.write(self._who.hello(info))
         self._transport.write(b"SUB %b.* 1\r\n" % self._inbox)
         for slot in self._slots:
             self._ask(slot)
@@ -125,15 +154,14 @@ class Client(asyncio.Protocol):
             self._transport.write(b"PONG\r\n")
         else:
             assert line.startswith(b"INFO "), line
+            self._begin(line)
 
 
-async def connect(
-    url: str, node: str, asker: Asker, in_flight: int = 1, realm: str = names.REALM_DEFAULT
-) -> Client:
-    """A client that has begun to ask."""
+async def connect(url: str, who: Who, name: str, asker: Asker, in_flight: int = 1) -> Client:
+    """A client that asks. `name` is its own among those of the node."""
     host, _, port = url.removeprefix("nats://").partition(":")
     loop = asyncio.get_running_loop()
     _, client = await loop.create_connection(
-        lambda: Client(realm, node, asker, in_flight), host, int(port)
+        lambda: Client(who, name, asker, in_flight), host, int(port)
     )
     return client

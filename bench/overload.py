@@ -1,9 +1,10 @@
 """What one node's flood costs the others, and what a load beyond capacity leaves behind.
 
-`ipledger up` is asked by a well-behaved node, one ADD or DEL after another, while something else
-goes on: nothing, another node that sends commands as fast as its connection takes them, one that
-sends garbage, 10,000 commands at once from a hundred nodes, and a nats-server that stands still for
-three seconds. Memory is that of `ipledger up` and of its server, before and when all is over.
+`ipledger engine` is asked by a well-behaved node, one ADD or DEL after another, while something
+else goes on: nothing, another node that sends commands as fast as its connection takes them, one
+that sends garbage, 10,000 commands at once from a hundred nodes, and a nats-server that stands
+still for three seconds. Memory is that of the engine and of its server, before and when all is
+over.
 """
 
 from __future__ import annotations
@@ -22,10 +23,9 @@ from pathlib import Path
 
 import nats
 import uvloop
-from harness import node_up, percentile, report
+from harness import OpenRealm, engine_up, percentile, report
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
-from support.node import Node
 
 from ipledger.engine.client import EngineClient, EngineUnavailableError
 from ipledger.engine.commands import Allocate, Release
@@ -128,7 +128,7 @@ async def at_once(url: str, tally: Tally) -> AsyncGenerator[None]:
 
 
 @asynccontextmanager
-async def paused(node: Node, tally: Tally) -> AsyncGenerator[None]:
+async def paused(node: OpenRealm, tally: Tally) -> AsyncGenerator[None]:
     """The server stands still for a while."""
     server = node.server_pid()
 
@@ -175,7 +175,7 @@ def resident_mb(pid: int) -> float:
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
 
-async def measure(node: Node) -> list[list[str]]:
+async def measure(node: OpenRealm) -> list[list[str]]:
     """The rows of the table."""
     url = node.nats_url
     scenes: list[tuple[str, Callable[[Tally], AbstractAsyncContextManager[None]]]] = [
@@ -201,12 +201,22 @@ async def measure(node: Node) -> list[list[str]]:
 
 def main() -> int:
     """Measure and print."""
-    with node_up() as node:
+    with engine_up() as node:
         node.apply(_POOL)
         rows = uvloop.run(measure(node))
         rows[-1][6] = f"{node.pools()['pool'].allocated} held"
     title = "A well-behaved node while something else goes on, and memory in MiB"
-    columns = ("meanwhile", "calls", "p50 ms", "p99", "longest", "unanswered", "", "up", "server")
+    columns = (
+        "meanwhile",
+        "calls",
+        "p50 ms",
+        "p99",
+        "longest",
+        "unanswered",
+        "",
+        "engine",
+        "server",
+    )
     report("overload", title, columns, rows)
     return 0
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import uvloop
 from harness import node_up, percentile, report, resident_mib
-from load import Ask, allocate, connect, release
+from load import Ask, Who, allocate, connect, release
 from support.node import Node
 
 from ipledger.events.facts import PoolSpec
@@ -97,7 +97,8 @@ async def drive(node: Node, run: Run, held: list[deque[int]]) -> None:
         Churn(run, pods, run.started + run.interval_s * at / CLIENTS)
         for at, pods in enumerate(held)
     ]
-    clients = [await connect(node.nats_url, f"node-{at}", churn) for at, churn in enumerate(churns)]
+    who = Who(node.name, node.key(node.own_key).read_bytes().strip())
+    clients = [await connect(node.nats_url, who, str(at), churn) for at, churn in enumerate(churns)]
     watcher = asyncio.create_task(watch(node, run))
     await asyncio.gather(*(client.done for client in clients))
     await watcher

@@ -3,7 +3,8 @@
 NODES simulated agents (10,000), each a connection of its own with a subject of its own, ask for
 PODS_EACH pods (30), five at a time as the kubelet starts them: 50,000 requests are on their way at
 once, three times what the engine queues. Who is told "try again" does so after a pause, as an agent
-does. One engine in `ipledger up` serves them. Afterwards the log is verified and every pod has its
+does. One `ipledger engine` serves them,
+on a nats-server that asks for no key. Afterwards the log is verified and every pod has its
 address.
 """
 
@@ -18,9 +19,8 @@ from collections import deque
 from dataclasses import dataclass, field
 
 import uvloop
-from harness import cpu_seconds, node_up, percentile, report, resident_mib
-from load import Ask, Client, allocate, connect
-from support.node import Node
+from harness import OpenRealm, cpu_seconds, engine_up, percentile, report, resident_mib
+from load import Ask, Client, Who, allocate, connect
 
 from ipledger.events.facts import PoolSpec
 
@@ -97,7 +97,13 @@ async def storm(url: str, opens_in_s: float) -> Storm:
     clients: list[Client] = []
     for first in range(0, NODES, CONNECTING):
         batch = (
-            connect(url, f"node-{at}", Gate(agent(shared, at), opened), IN_FLIGHT)
+            connect(
+                url,
+                Who(f"node-{at}"),
+                "agent" + str(at),
+                Gate(agent(shared, at), opened),
+                IN_FLIGHT,
+            )
             for at in range(first, min(first + CONNECTING, NODES))
         )
         clients += await asyncio.gather(*batch)
@@ -112,14 +118,14 @@ def agent(shared: Storm, at: int) -> Agent:
     return Agent(shared, deque(numbers), random.Random(at))
 
 
-def measure(node: Node) -> list[list[str]]:
+def measure(realm: OpenRealm) -> list[list[str]]:
     """The rows of the table."""
-    pids = {"engine": node.pid, "nats-server": node.server_pid()}
-    node.apply(POOL)
+    pids = {"engine": realm.pid, "nats-server": realm.server_pid()}
+    realm.apply(POOL)
     before = {name: cpu_seconds(pid) for name, pid in pids.items()}
-    done = uvloop.run(storm(node.nats_url, 5 + NODES / 1000))
+    done = uvloop.run(storm(realm.nats_url, 5 + NODES / 1000))
     count, took = len(done.waits_s), max(done.waits_s)
-    assert count == NODES * PODS_EACH == node.pools()["pool"].allocated, "lost or doubled"
+    assert count == NODES * PODS_EACH == realm.pools()["pool"].allocated, "lost or doubled"
     rows = [
         ["pods", f"{count:,} on {NODES:,} nodes, {IN_FLIGHT} at a time each"],
         ["all have their address after", f"{took:.1f} s"],
@@ -138,8 +144,8 @@ def main() -> int:
     """Measure and print."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    with node_up() as node:
-        rows = measure(node)
+    with engine_up() as realm:
+        rows = measure(realm)
     report("storm", "Every node of a cluster reboots at once", ("what", "figure"), rows)
     return 0
 

@@ -79,6 +79,7 @@ COMMANDS = (
         (
             "ipledger nats-config ./nats --node worker-1 --node worker-2",
             "ipledger nats-config ./nats --node worker-3",
+            "ipledger nats-config ./nats --agents",
             "ipledger nats-config ./nats --server a=10.0.0.5 --server b=10.0.0.6 "
             "--server c=10.0.0.7",
             "ipledger nats-config ./nats --tls-cert a.crt --tls-key a.key --tls-ca ca.crt --mutual",

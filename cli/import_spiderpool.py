@@ -14,8 +14,9 @@ from ipledger.cli.errors import EXIT_DIFFERENCE, CliError
 from ipledger.cli.output import Column, Output, note, print_rows
 
 if TYPE_CHECKING:
+    from ipledger.engine.answers import Applied
     from ipledger.engine.client import EngineClient
-    from ipledger.engine.commands import ApplyPool, ImportAllocation
+    from ipledger.engine.commands import AnyApply, ApplyPool, ImportAllocation, ImportAutoPool
     from ipledger.kube.disagreements import Contradiction
     from ipledger.kube.rehearsal import Step
     from ipledger.kube.spiderpool import Spiderpool
@@ -123,21 +124,29 @@ async def _carry_out(client: EngineClient, made: Plan, steps: list[Step]) -> Non
     A pool that changes gives out nothing until its allocations are there: an ADD that comes in
     between must not get an address in use.
     """
-    from ipledger.engine.commands import ApplyPool
+    from ipledger.engine.commands import ApplyPool, ImportAutoPool
 
-    opened: list[ApplyPool] = []
+    opened: list[ApplyPool | ImportAutoPool] = []
     for resource, step in zip(made.resources, steps, strict=False):  # behind them, allocations
         command = resource.command
-        if isinstance(command, ApplyPool) and step.outcome != "unchanged":
+        if isinstance(command, ApplyPool | ImportAutoPool) and step.outcome != "unchanged":
             opened.append(command)
             command = _closed(command)
-        await client.apply(command)
+        await _give(client, command)
     await _import_all(client, made.allocations)
     for command in opened:
-        await client.apply(command)
+        await _give(client, command)
 
 
-def _closed(command: ApplyPool) -> ApplyPool:
+async def _give(client: EngineClient, command: AnyApply | ImportAutoPool) -> Applied:
+    from ipledger.engine.commands import ImportAutoPool
+
+    if isinstance(command, ImportAutoPool):
+        return await client.import_auto_pool(command)
+    return await client.apply(command)
+
+
+def _closed(command: ApplyPool | ImportAutoPool) -> ApplyPool | ImportAutoPool:
     from msgspec.structs import replace
 
     return replace(command, pool=replace(command.pool, disable=True))

@@ -37,6 +37,7 @@ def nats_config(
     realm: str = "",
     node: tuple[str, ...] = (),
     nodes: Path | None = None,
+    agents: bool = False,
     rotate: tuple[str, ...] = (),
     retire: tuple[str, ...] = (),
     remove: tuple[str, ...] = (),
@@ -68,6 +69,8 @@ def nats_config(
         A node that gets a key; can be given several times.
     nodes
         A file with the names of nodes, one a line.
+    agents
+        A key with which an agent speaks for any node, where nodes have none of their own.
     rotate
         A user (`engine`, `node-worker-1`) that gets a new key; the old one is accepted too.
     retire
@@ -98,6 +101,7 @@ def nats_config(
 
     from ipledger.events import names
     from ipledger.events.access import Access, AccessError, Listed, everyone
+    from ipledger.events.nats_roles import Role, User
 
     try:
         access = Access(folder)
@@ -114,7 +118,7 @@ def nats_config(
         )
         listed = msgspec.structs.replace(before, servers=settings)
         users = everyone(map(names.check_node, [*node, *_lines(nodes)]))
-        listed = access.ensure(listed, users)
+        listed = access.ensure(listed, [*users, *([User(Role.AGENTS)] if agents else [])])
         for user in map(_user, rotate):
             listed = access.rotate(listed, user)
         for user in map(_user, retire):

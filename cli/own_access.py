@@ -34,7 +34,7 @@ class OwnAccess:
         listed = access.ensure(msgspec.structs.replace(listed, realm=self.realm), everyone(nodes))
         access.store(listed)
         keys = {User.parse(name): found for name, found in listed.users.items()}
-        return "\n".join(nats_config.accounts(self.realm, keys)) + "\n"
+        return nats_config.accounts(self.realm, keys)
 
     def seed_file(self, role: Role, node: str = "") -> Path:
         """The seed of a role."""

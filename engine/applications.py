@@ -53,10 +53,10 @@ _INT32_MAX = 2**31 - 1  # what Kubernetes has for both
 def apply_application(state: State, command: ApplyApplication) -> tuple[AnyEvent, ...] | Refusal:
     """An application is like this from here on; holds beyond its size are let go."""
     asked = command.application
-    refusal = _fault(asked)
+    refusal = fault_of(asked)
     if refusal is not None:
         return refusal
-    application = msgspec.structs.replace(asked, annotations=_of_auto_pools(asked.annotations))
+    application = as_known(asked)
     key = key_of(application)
     known = state.applications.get(key)
     released = _let_go(state, key, application, ReleaseReason.SCALED_DOWN)
@@ -87,7 +87,8 @@ def delete_application(state: State, command: DeleteApplication) -> tuple[AnyEve
     return (deleted, *(event for event, _ in released), *ends)
 
 
-def _fault(application: Application) -> Refusal | None:
+def fault_of(application: Application) -> Refusal | None:
+    """What is wrong with an application by itself."""
     if application.kind == _BARE or not application.kind:
         message = f"kind: {application.kind!r} is no controller of pods"
         return Refusal(Reason.INVALID_FIELD, message, "kind", application.kind)
@@ -103,8 +104,11 @@ def _fault(application: Application) -> Refusal | None:
     return pod_annotations.fault(application.annotations)
 
 
-def _of_auto_pools(annotations: dict[str, str]) -> dict[str, str]:
-    return {key: annotations[key] for key in KEYS if key in annotations}
+def as_known(application: Application) -> Application:
+    """The application as the state has it: of the annotations those that ask for auto pools."""
+    has = application.annotations
+    kept = {key: has[key] for key in KEYS if key in has}
+    return msgspec.structs.replace(application, annotations=kept)
 
 
 def _pools(

@@ -43,6 +43,7 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    ImportAutoPool,
     QuarantineAddress,
     Release,
     ReleaseAllocation,
@@ -183,6 +184,10 @@ class EngineClient:
     async def import_allocation(self, command: ImportAllocation) -> Allocated:
         """Take over what another system has given out."""
         return await self._admin("import-allocation", command, Allocated)
+
+    async def import_auto_pool(self, command: ImportAutoPool) -> Applied:
+        """Take over a pool that another system has made for an application."""
+        return await self._admin("import-auto-pool", command, Applied)
 
     async def status(self) -> Status:
         """How the engine that answers is."""

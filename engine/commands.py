@@ -211,6 +211,18 @@ class ImportAllocation(Command, frozen=True):
     traceparent: TraceParent = ""
 
 
+class ImportAutoPool(Command, frozen=True):
+    """Take over a pool that another system has made for an application.
+
+    `pool.auto` says for whom. `application` is that one as it is now; without it, the pool is one
+    that is kept for the next application of that name. A pool that was taken over already is only
+    opened or closed (`pool.disable`).
+    """
+
+    pool: PoolSpec
+    application: Application | None = None
+
+
 class QuarantineAddress(Command, frozen=True):
     """Give an address of a pool to nobody until it is restored; whoever holds it keeps it."""
 
@@ -307,6 +319,7 @@ AnyCommand: TypeAlias = (
     | Confirm
     | ReleaseAllocation
     | ImportAllocation
+    | ImportAutoPool
     | ApplyPool
     | DeletePool
     | ApplySubnet

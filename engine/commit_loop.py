@@ -42,6 +42,7 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    ImportAutoPool,
     NodeCommand,
     QuarantineAddress,
     Release,
@@ -396,6 +397,8 @@ def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
     event = decision.events[0] if decision.events else None
     match command:
         case ApplyPool() | ApplySubnet() | ApplyReservation() | ApplyApplication():
+            return Applied(position, OUTCOMES[type(event)])
+        case ImportAutoPool():
             return Applied(position, OUTCOMES[type(event)])
         case DeletePool() if not isinstance(event, PoolDeleted):
             return Applied(position, "terminating")

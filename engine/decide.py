@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 from ipledger.engine.allocate import allocate, refused
 from ipledger.engine.applications import apply_application, delete_application
+from ipledger.engine.auto_imports import import_auto_pool
 from ipledger.engine.commands import (
     Allocate,
     AnyCommand,
@@ -26,6 +27,7 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    ImportAutoPool,
     QuarantineAddress,
     Release,
     ReleaseAllocation,
@@ -61,6 +63,7 @@ _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
     Confirm: _confirm,
     ReleaseAllocation: release_allocation,
     ImportAllocation: import_allocation,
+    ImportAutoPool: import_auto_pool,
     ApplyPool: apply_pool,
     DeletePool: delete_pool,
     ApplySubnet: apply_subnet,

@@ -38,7 +38,7 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
         return ()
     refusal = (
         _immutable(existing, spec) or _removes_held(existing, spec) if existing else None
-    ) or (_overlaps(state, spec) or _overlaps_subnet(state, spec) or outside_subnet(state, spec))
+    ) or conflict(state, spec)
     if refusal is not None:
         return refusal
     if existing is None:
@@ -58,6 +58,11 @@ def delete_pool(state: State, command: DeletePool) -> tuple[AnyEvent, ...] | Ref
         message = f"pool {command.name!r} cannot be deleted: {len(pool.taken)} addresses in use"
         return Refusal(Reason.POOL_IN_USE, message, "name", command.name)
     return (PoolDeleted(name=command.name),)
+
+
+def conflict(state: State, spec: PoolSpec) -> Refusal | None:
+    """What a pool would share that it may not, or has that its subnet does not have."""
+    return _overlaps(state, spec) or _overlaps_subnet(state, spec) or outside_subnet(state, spec)
 
 
 def _beside_auto(existing: Pool | None, command: ApplyPool) -> PoolSpec | Refusal:

@@ -3,6 +3,7 @@
     DIR/access.json        users and their public keys, and how the servers are set
     DIR/keys/engine.nk     a seed, mode 0600; it can be moved away once it was made
     DIR/nats.conf          or NAME.conf for each server of a cluster
+    DIR/accounts.conf      what each of those includes: the users and what they may do
 
 The list is what the servers' configuration is made of, so that no seed is needed to add a user.
 """
@@ -129,8 +130,9 @@ class Access:
 
     def _configuration(self, listed: Listed, password: str) -> Iterator[tuple[Path, str]]:
         known = {User.parse(name): found for name, found in listed.users.items()}
+        yield self.folder / nats_config.ACCOUNTS_FILE, nats_config.accounts(listed.realm, known)
         for name in sorted(listed.servers.cluster) or ["nats"]:
-            text = nats_config.config(listed.realm, known, listed.servers, name)
+            text = nats_config.config(listed.realm, listed.servers, name)
             yield self.folder / f"{name}.conf", text
         if listed.servers.cluster:
             text = nats_config.routes(listed.servers, password)
@@ -142,8 +144,8 @@ class Access:
 
 
 def everyone(nodes: Iterable[str]) -> list[User]:
-    """One user for each role, and one for each node."""
-    alone = [User(role) for role in Role if role is not Role.NODE]
+    """One user for each role, and one for each node; none that speaks for all nodes."""
+    alone = [User(role) for role in Role if role not in (Role.NODE, Role.AGENTS)]
     return [*alone, *(User(Role.NODE, node) for node in sorted(set(nodes)))]
 
 

@@ -1,7 +1,7 @@
 """The configuration of the nats-servers of a realm, as text; the same text for the same input.
 
-It holds public keys alone. What a server must keep to itself, the password of its routes, is in
-a file beside it that the configuration includes.
+It holds public keys alone. A server's own file includes two beside it: the accounts, which are the
+same for all servers, and what servers must keep to themselves, the password of their routes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import msgspec
 
 from ipledger.events.nats_roles import ACCOUNTS, Account, User, permissions, services
 
+ACCOUNTS_FILE = "accounts.conf"
 ROUTES_FILE = "routes.conf"
 _RESPONSE_THRESHOLD = "1m"
 
@@ -43,13 +44,13 @@ class Servers(msgspec.Struct, frozen=True, omit_defaults=True):
     tls: Tls | None = None
 
 
-def config(realm: str, keys: Keys, servers: Servers, name: str) -> str:
+def config(realm: str, servers: Servers, name: str) -> str:
     """The configuration of the server of this name."""
-    return "\n".join(_lines(realm, keys, servers, name)) + "\n"
+    return "\n".join(_lines(realm, servers, name)) + "\n"
 
 
-def _lines(realm: str, keys: Keys, servers: Servers, name: str) -> Iterator[str]:
-    yield f"# Written by `ipledger nats-config` for realm {realm}; changes here are lost."
+def _lines(realm: str, servers: Servers, name: str) -> Iterator[str]:
+    yield _written(realm)
     yield f"server_name: {_q(name)}"
     yield f"listen: {_q(f'{servers.host}:{servers.port}')}"
     if servers.tls is not None:
@@ -61,11 +62,20 @@ def _lines(realm: str, keys: Keys, servers: Servers, name: str) -> Iterator[str]
     yield "}"
     if servers.cluster:
         yield from _cluster(servers)
-    yield from accounts(realm, keys)
+    yield f"include {_q(ACCOUNTS_FILE)}"
 
 
-def accounts(realm: str, keys: Keys) -> Iterator[str]:
-    """The accounts with their users, line by line."""
+def accounts(realm: str, keys: Keys) -> str:
+    """The accounts with their users."""
+    return "\n".join(_accounts(realm, keys)) + "\n"
+
+
+def _written(realm: str) -> str:
+    return f"# Written by `ipledger nats-config` for realm {realm}; changes here are lost."
+
+
+def _accounts(realm: str, keys: Keys) -> Iterator[str]:
+    yield _written(realm)
     yield "accounts {"
     for account in Account:
         yield f"  {account} {{"

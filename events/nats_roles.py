@@ -24,6 +24,8 @@ class Role(StrEnum):
     ENGINE = "engine"
     RESTORE = "restore"
     NODE = "node"
+    AGENTS = "agents"
+    """Any node's agent, where nodes have no keys of their own (ADR 99)."""
     CONTROLLER = "controller"
     WEBHOOK = "webhook"
     ADMIN = "admin"
@@ -42,6 +44,7 @@ ACCOUNTS: dict[Role, Account] = {
     Role.ENGINE: Account.LOG,
     Role.RESTORE: Account.LOG,
     Role.NODE: Account.NODES,
+    Role.AGENTS: Account.NODES,
     Role.CONTROLLER: Account.CLIENTS,
     Role.WEBHOOK: Account.CLIENTS,
     Role.ADMIN: Account.CLIENTS,
@@ -155,6 +158,10 @@ def _node(realm: str, user: User) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(names.node_command(realm, user.node, verb) for verb in NODE_VERBS), ()
 
 
+def _agents(realm: str, user: User) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    return tuple(names.node_command(realm, "*", verb) for verb in NODE_VERBS), ()
+
+
 def _controller(realm: str, user: User) -> tuple[tuple[str, ...], tuple[str, ...]]:
     publish = (
         names.admin_command(realm, "*"),
@@ -177,6 +184,7 @@ _SUBJECTS = {
     Role.ENGINE: _engine,
     Role.RESTORE: _restore,
     Role.NODE: _node,
+    Role.AGENTS: _agents,
     Role.CONTROLLER: _controller,
     Role.WEBHOOK: _webhook,
     Role.ADMIN: _controller,

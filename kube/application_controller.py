@@ -6,19 +6,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ipledger.engine.applications import as_known
 from ipledger.engine.client import EngineClient, RefusedError
 from ipledger.engine.commands import ApplyApplication, DeleteApplication
 from ipledger.engine.refusals import Reason
-from ipledger.engine.subnet_annotations import KEYS, SUBNET, SUBNETS
+from ipledger.engine.subnet_annotations import SUBNET, SUBNETS
 from ipledger.events.facts import Application
 from ipledger.kube.log_view import LogView
+from ipledger.kube.workloads import told_of
 from ipledger.kube.writes import Writes
 from ipledger.projections.applications import ApplicationKey, application_key
 from ipledger.projections.cluster import kinds
 from ipledger.projections.cluster.kinds import Kind
 from ipledger.projections.cluster.live.watch import Watch
 from ipledger.projections.cluster.metadata import Key
-from ipledger.projections.cluster.workloads import Replicated, Workload
+from ipledger.projections.cluster.workloads import Workload
 
 _log = logging.getLogger(__name__)
 
@@ -50,16 +52,7 @@ def application_of(kind: Kind[Workload], found: Workload) -> Application | None:
     annotations = found.spec.template.annotations
     if kind not in _KEEP_ADDRESSES and not (SUBNETS in annotations or SUBNET in annotations):
         return None
-    return Application(
-        kind.api_version,
-        kind.name,
-        metadata.namespace,
-        metadata.name,
-        metadata.uid,
-        replicas=found.replicas,
-        start=found.spec.ordinals.start if isinstance(found, Replicated) else 0,
-        annotations=annotations,
-    )
+    return told_of(kind, found)
 
 
 @dataclass(slots=True)
@@ -84,7 +77,7 @@ class ApplicationController:
             await self._gone(key)
         elif application is None:
             await self._matters_no_more(key)
-        elif _as_stored(application) != self._known(key):
+        elif as_known(application) != self._known(key):
             await self._apply(key, found, application)
 
     def listed(self) -> None:
@@ -145,18 +138,3 @@ class ApplicationController:
 
     def _key(self, key: Key) -> ApplicationKey:
         return application_key(self.kind.api_version, self.kind.name, key.namespace, key.name)
-
-
-def _as_stored(application: Application) -> Application:
-    """The application as the log has it: of the annotations those that ask for auto pools."""
-    has = application.annotations
-    return Application(
-        application.api_version,
-        application.kind,
-        application.namespace,
-        application.name,
-        application.uid,
-        replicas=application.replicas,
-        start=application.start,
-        annotations={key: has[key] for key in KEYS if key in has},
-    )

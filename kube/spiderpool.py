@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from ipledger.kube.auto_takeover import ASKING, owner_kinds
 from ipledger.projections.cluster import kinds
 from ipledger.projections.cluster.kinds import Kind, O
 from ipledger.projections.cluster.live.api import Api, ApiError
@@ -16,14 +17,17 @@ from ipledger.projections.cluster.spiderpool import (
     SpiderReservedIP,
     SpiderSubnet,
 )
-from ipledger.projections.cluster.workloads import Machine, Replicated
+from ipledger.projections.cluster.workloads import Machine, Replicated, Workload
 
 _PAGE_OBJECTS = "500"
 
 
 @dataclass(frozen=True, slots=True)
 class Spiderpool:
-    """A cluster, as its API server had it while it was read. `unreadable` names objects."""
+    """A cluster, as its API server had it while it was read. `unreadable` names objects.
+
+    Of `workloads` there are those of the kinds that have auto pools.
+    """
 
     pools: list[SpiderIPPool] = field(default_factory=list[SpiderIPPool])
     subnets: list[SpiderSubnet] = field(default_factory=list[SpiderSubnet])
@@ -32,6 +36,9 @@ class Spiderpool:
     pods: list[Pod] = field(default_factory=list[Pod])
     stateful_sets: list[Replicated] = field(default_factory=list[Replicated])
     machines: list[Machine] = field(default_factory=list[Machine])
+    workloads: list[tuple[Kind[Workload], Workload]] = field(
+        default_factory=list[tuple[Kind[Workload], Workload]]
+    )
     unreadable: list[str] = field(default_factory=list[str])
 
 
@@ -41,16 +48,30 @@ async def read_spiderpool(api: Api) -> Spiderpool:
     A cluster without subnets or without KubeVirt has none of theirs.
     """
     unreadable: list[str] = []
+    pools = await _all(api, kinds.POOLS, unreadable)
     return Spiderpool(
-        pools=await _all(api, kinds.POOLS, unreadable),
+        pools=pools,
         subnets=await _all(api, kinds.SUBNETS, unreadable, optional=True),
         reservations=await _all(api, kinds.RESERVATIONS, unreadable, optional=True),
         stateful_sets=await _all(api, kinds.STATEFUL_SETS, unreadable),
         machines=await _all(api, kinds.MACHINES, unreadable, optional=True),
+        workloads=await _with_auto_pools(api, pools, unreadable),
         pods=await _all(api, kinds.PODS, unreadable),
         endpoints=await _all(api, kinds.ENDPOINTS, unreadable),
         unreadable=unreadable,
     )
+
+
+async def _with_auto_pools(
+    api: Api, pools: list[SpiderIPPool], unreadable: list[str]
+) -> list[tuple[Kind[Workload], Workload]]:
+    """Those that nothing but an auto pool asks for: no kind is read in vain."""
+    named = owner_kinds(pools)
+    found: list[tuple[Kind[Workload], Workload]] = []
+    for kind in ASKING:
+        if kind.name in named:
+            found += [(kind, one) for one in await _all(api, kind, unreadable)]
+    return found
 
 
 async def _all(

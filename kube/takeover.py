@@ -11,24 +11,35 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipledger.engine import pod_annotations
-from ipledger.engine.commands import AnyApply, ApplyApplication, ImportAllocation
+from ipledger.engine.commands import (
+    AnyApply,
+    ApplyApplication,
+    ApplyPool,
+    ImportAllocation,
+    ImportAutoPool,
+)
 from ipledger.engine.refusals import Refusal
 from ipledger.events.facts import Address, Application, Owner, Route
 from ipledger.events.facts import Pod as PodFact
+from ipledger.kube.auto_takeover import auto_pool, is_auto_pool
 from ipledger.kube.disagreements import Claim, Contradiction, Living, disagreements
 from ipledger.kube.reading import as_manifest, read_resource
 from ipledger.kube.resources import APPS, BATCH, KUBEVIRT, FieldError
 from ipledger.kube.spiderpool import Spiderpool
+from ipledger.kube.workloads import told_of
+from ipledger.projections.applications import MACHINES, ApplicationKey, key_of, key_of_owner
 from ipledger.projections.cluster import kinds
 from ipledger.projections.cluster.kinds import Kind
 from ipledger.projections.cluster.pods import Pod
 from ipledger.projections.cluster.spiderpool import (
     EndpointAddress,
     SpiderEndpoint,
+    SpiderIPPool,
 )
+from ipledger.projections.cluster.workloads import Workload
 from ipledger.projections.fixed import exists, place_of
 
-_AUTO_POOL = "ipam.spidernet.io/owner-application-name"
+_KEEP_ADDRESSES = ("StatefulSet", *MACHINES)
 _FIRST_INTERFACE = "eth0"
 _API_VERSIONS = {
     **dict.fromkeys(("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet"), APPS),
@@ -44,7 +55,7 @@ class Resource:
 
     kind: str
     name: str
-    command: AnyApply
+    command: AnyApply | ImportAutoPool
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,24 +71,34 @@ def plan(found: Spiderpool) -> Plan:
     """What taking all of it over comes to. Leftovers are in no command."""
     made = Plan()
     made.contradictions.extend(Contradiction(n, "exists", "unreadable") for n in found.unreadable)
-    _plan_resources(made, found)
     living = Living(found.pods)
     applications = _applications(found)
-    owners: set[tuple[str, str, str]] = set()
+    _plan_resources(made, found, applications)
+    told = set(_with_auto_pools(made))
     for endpoint in found.endpoints:
         for command in _taken_over(made, endpoint, living, applications):
             made.allocations.append(command)
-            if command.owner is not None:
-                owners.add((command.owner.kind, command.pod.namespace, command.owner.name))
+            if command.owner is not None and command.owner.kind in _KEEP_ADDRESSES:
+                told.add(key_of_owner(command.owner, command.pod.namespace))
     made.contradictions.extend(disagreements(found.pools, _claims(found), living))
-    for key in sorted(owners & applications.keys()):
-        told = applications[key]
-        name = f"{told.namespace}/{told.name}"
-        made.resources.append(Resource(told.kind, name, ApplyApplication(application=told)))
+    for key in sorted(told & applications.keys()):
+        name = f"{key.namespace}/{key.name}"
+        application = ApplyApplication(application=applications[key])
+        made.resources.append(Resource(key.kind, name, application))
     return made
 
 
-def _plan_resources(made: Plan, found: Spiderpool) -> None:
+def _with_auto_pools(made: Plan) -> Iterator[ApplicationKey]:
+    """The applications whose auto pools are taken over, but for those that are gone."""
+    for resource in made.resources:
+        command = resource.command
+        if isinstance(command, ImportAutoPool) and command.application is not None:
+            yield key_of(command.application)
+
+
+def _plan_resources(
+    made: Plan, found: Spiderpool, applications: dict[ApplicationKey, Application]
+) -> None:
     """Subnets, then pools, which take from them, then reservations."""
     listed: tuple[tuple[Kind[Any], list[Any]], ...] = (
         (kinds.SUBNETS, found.subnets),
@@ -86,43 +107,33 @@ def _plan_resources(made: Plan, found: Spiderpool) -> None:
     )
     for kind, objects in listed:
         for one in sorted(objects, key=lambda o: o.metadata.name):
+            about = f"{kind.name} {one.key}"
+            command: AnyApply | ImportAutoPool | Contradiction
             try:
                 command = read_resource(as_manifest(kind, one))
             except FieldError as error:
-                made.contradictions.append(
-                    Contradiction(f"{kind.name} {one.key}", str(error), "ipledger cannot read it")
-                )
+                command = Contradiction(about, str(error), "ipledger cannot read it")
+            if (
+                isinstance(one, SpiderIPPool)
+                and isinstance(command, ApplyPool)
+                and is_auto_pool(one)
+            ):
+                command = auto_pool(one, command, applications)
+            if isinstance(command, Contradiction):
+                made.contradictions.append(command)
             else:
                 made.resources.append(Resource(kind.name, one.metadata.name, command))
-            if _AUTO_POOL in one.metadata.labels and kind is kinds.POOLS:
-                owner = one.metadata.labels[_AUTO_POOL]
-                what = f"an auto pool of application {owner!r}"
-                made.contradictions.append(
-                    Contradiction(f"{kind.name} {one.key}", what, "auto pools cannot be taken over")
-                )
 
 
-def _applications(found: Spiderpool) -> dict[tuple[str, str, str], Application]:
-    """Those whose pods keep their addresses, by the kind and name that an owner has."""
-    known: dict[tuple[str, str, str], Application] = {}
-    for one in found.stateful_sets:
-        of = one.metadata
-        known["StatefulSet", of.namespace, of.name] = Application(
-            APPS,
-            "StatefulSet",
-            of.namespace,
-            of.name,
-            of.uid,
-            replicas=one.replicas,
-            start=one.spec.ordinals.start,
-            annotations=one.spec.template.annotations,
-        )
-    for machine in found.machines:
-        of = machine.metadata
-        told = Application(KUBEVIRT, "VirtualMachine", of.namespace, of.name, of.uid)
-        for kind in ("VirtualMachine", "VirtualMachineInstance"):
-            known[kind, of.namespace, of.name] = told
-    return known
+def _applications(found: Spiderpool) -> dict[ApplicationKey, Application]:
+    """Those whose pods keep their addresses or may have auto pools."""
+    listed: list[tuple[Kind[Workload], Workload]] = [
+        *((kinds.STATEFUL_SETS, one) for one in found.stateful_sets),
+        *((kinds.MACHINES, one) for one in found.machines),
+        *found.workloads,
+    ]
+    told = (told_of(kind, one) for kind, one in listed)
+    return {key_of(application): application for application in told}
 
 
 def _claims(found: Spiderpool) -> Iterator[Claim]:
@@ -139,7 +150,7 @@ def _taken_over(
     made: Plan,
     endpoint: SpiderEndpoint,
     living: Living,
-    applications: dict[tuple[str, str, str], Application],
+    applications: dict[ApplicationKey, Application],
 ) -> Iterator[ImportAllocation]:
     """The allocations of an endpoint, or why there are none."""
     current = endpoint.status.current
@@ -191,13 +202,13 @@ def _keeps_place(
     owner: Owner | None,
     named: PodFact,
     living: Living,
-    applications: dict[tuple[str, str, str], Application],
+    applications: dict[ApplicationKey, Application],
 ) -> bool:
     """Whether the addresses of a pod that is gone wait for the next one in its place."""
     place = place_of(owner, named.namespace, named.name)
     if owner is None or place is None or living.has_started(named.namespace, named.name):
         return False
-    return exists(place, applications.get((owner.kind, named.namespace, owner.name)))
+    return exists(place, applications.get(key_of_owner(owner, named.namespace)))
 
 
 def _faults(about: str, endpoint: SpiderEndpoint, pod: Pod | None) -> Iterator[Contradiction]:

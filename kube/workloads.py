@@ -6,14 +6,32 @@ import msgspec
 
 from ipledger.engine.commands import ApplyApplication
 from ipledger.events.facts import Application
+from ipledger.projections.cluster.kinds import Kind
 from ipledger.projections.cluster.workloads import (
     CronJobSpec,
     DaemonSetStatus,
     JobSpec,
     MachineSpec,
     PodTemplate,
+    Replicated,
     ReplicatedSpec,
+    Workload,
 )
+
+
+def told_of(kind: Kind[Workload], found: Workload) -> Application:
+    """A workload of an API server as the engine is told of it."""
+    of = found.metadata
+    return Application(
+        kind.api_version,
+        kind.name,
+        of.namespace,
+        of.name,
+        of.uid,
+        replicas=found.replicas,
+        start=found.spec.ordinals.start if isinstance(found, Replicated) else 0,
+        annotations=found.spec.template.annotations,
+    )
 
 
 class _Metadata(msgspec.Struct):

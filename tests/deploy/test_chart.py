@@ -19,18 +19,29 @@ from support.helm import CHART, HelmError, lint, objects, render
 from ipledger.cli.app import build
 from ipledger.cli.catalogue import COMMANDS
 from ipledger.events.embedded import find_server
+from ipledger.events.keys import new_seed, public_key
+from ipledger.events.nats_config import accounts
+from ipledger.events.nats_roles import Role, User
 
 DEFAULT = objects()
+KEY = public_key(new_seed())
 VARIANTS: dict[str, dict[str, Any]] = {
     "default": {},
-    "external NATS": {"nats": {"url": "tls://a:4222,tls://b:4222", "credentialsSecret": "creds"}},
+    "external NATS": {"nats": {"url": "tls://a:4222,tls://b:4222", "keys": {"format": "creds"}}},
+    "NATS that asks for no key": {
+        "nats": {
+            "url": "nats://a:4222",
+            "keys": dict.fromkeys(("engine", "controller", "webhook", "agents"), ""),
+        }
+    },
+    "keys on the nodes": {"nats": {"keys": {"nodeFile": "/etc/ipledger/node.nk"}}},
     "one of each": {
         "engine": {"replicas": 1, "logReplicas": 1},
         "nats": {"bundled": {"replicas": 1}},
     },
     "cert-manager": {"webhook": {"tls": {"certManager": True}}},
     "existing secrets": {
-        "nats": {"bundled": {"existingSecret": "mine"}},
+        "nats": {"bundled": {"secret": "mine"}, "keys": {"engine": "engine-nk"}},
         "webhook": {"tls": {"existingSecret": "certs", "caBundle": "Q0E="}},
         "image": {"pullSecrets": ["pull"]},
     },
@@ -190,7 +201,7 @@ def test_nothing_of_ours_waits_for_an_address_or_for_dns() -> None:
         assert pod["hostNetwork"] is True, component
         for variable in (v for c in containers(pod) for v in c.get("env", ())):
             if "://" in variable.get("value", ""):
-                assert re.search(r"@\$\(IPLEDGER_NATS(_\d)?_SERVICE_HOST\):\d+", variable["value"])
+                assert re.search(r"\$\(IPLEDGER_NATS(_\d)?_SERVICE_HOST\):\d+", variable["value"])
     services = {one["metadata"]["name"] for one in of_kind(DEFAULT, "Service")}
     assert {"ipledger-nats", "ipledger-nats-0", "ipledger-nats-1", "ipledger-nats-2"} <= services
 
@@ -204,8 +215,9 @@ def test_the_real_nats_server_accepts_its_configuration(
     (conf,) = [c["data"]["nats.conf"] for c in of_kind(found, "ConfigMap")]
     assert "sync_interval: always" in conf
     (tmp_path / "nats.conf").write_text(conf)
+    (tmp_path / "accounts.conf").write_text(accounts("default", {User(Role.ENGINE): (KEY,)}))
     (pod,) = [pod for component, pod in workloads(found) if component == "nats"]
-    known = {"POD_NAME": "ipledger-nats-0", "NATS_PASSWORD": password}
+    known = {"POD_NAME": "ipledger-nats-0", "ROUTES_PASSWORD": password}
     known |= {f"IPLEDGER_NATS_{i}_SERVICE_HOST": f"127.0.0.{i + 1}" for i in range(replicas)}
     for variable in pod["containers"][0]["env"]:
         if "value" in variable:
@@ -279,6 +291,10 @@ def test_arguments_are_known_to_the_commands_that_are_there() -> None:
         ({"engin": {}}, "engin"),
         ({"engine": {"logReplicas": 2}}, "logReplicas"),
         ({"nats": {"url": "localhost"}}, "url"),
+        ({"nats": {"keys": {"format": "password"}}}, "format"),
+        ({"nats": {"keys": {"nodeFile": "node.nk"}}}, "nodeFile"),
+        ({"nats": {"keys": {"webhook": ""}}}, "nats.keys.webhook"),
+        ({"nats": {"bundled": {"secret": ""}}}, "secret"),
         ({"agent": {"cni": {"plugin": "calico"}}}, "plugin"),
         ({"webhook": {"tls": {"existingSecret": "mine"}}}, "caBundle"),
         ({"agent": {"runDir": "run"}}, "runDir"),

@@ -18,10 +18,7 @@ FOLDER = Path(__file__).parents[2] / "deploy/kustomize"
 UPDATE = os.environ.get("IPLEDGER_UPDATE_SNAPSHOTS") == "1"
 HEAD = "# Rendered from deploy/chart/ipledger by tests/deploy/test_kustomize.py; change it there.\n"
 
-BASE: dict[str, Any] = {
-    "nats": {"bundled": {"existingSecret": "ipledger-nats"}},
-    "webhook": {"enabled": False},
-}
+BASE: dict[str, Any] = {"webhook": {"enabled": False}}
 WITH_WEBHOOK = BASE | {"webhook": {"tls": {"certManager": True}}}
 
 
@@ -93,4 +90,5 @@ def test_a_single_machine_has_one_of_each_and_no_budget() -> None:
     assert "PodDisruptionBudget" not in {one["kind"] for one in found}
     (conf,) = [one["data"]["nats.conf"] for one in found if one["kind"] == "ConfigMap"]
     assert "cluster" not in conf
+    assert 'include "accounts.conf"' in conf
     assert "sync_interval: always" in conf

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from support.apiserver import ApiServer
 from support.kube import (
     POOLS,
     SUBNETS,
-    ServerThread,
     condition,
     holders,
     make,
@@ -23,46 +22,19 @@ from support.kube import (
     warnings,
     workload,
 )
+from support.kube_nodes import WAIT_S, KubeNodes
 from support.node import IPLEDGER, Node, Outcome
 from support.program import Program, until
 
-T = TypeVar("T")
-WAIT_S = 30.0
 BLUE: dict[str, Any] = {"subnet": "10.68.0.0/24", "ips": ["10.68.0.1-10.68.0.9"], "default": True}
 SUBNET = "ipam.spidernet.io/subnet"
 
 
 @dataclass
-class Cluster:
+class Cluster(KubeNodes):
     """An API server, and its one node."""
 
-    api: ServerThread
     node: Node
-
-    def until(self, check: Callable[[ApiServer], T | None]) -> T:
-        """What `check(server)` returns once it is true."""
-        return until(lambda: self.api.do(check), WAIT_S)
-
-    def pod(self, name: str, owner: Any = None, **annotations: str) -> str:
-        """Create a pod on the node, and return its UID."""
-
-        def create(server: ApiServer) -> str:
-            owners = [{**owner, "controller": True}] if owner else []
-            metadata = {"name": name, "ownerReferences": owners, "annotations": annotations}
-            body = {"metadata": metadata, "spec": {"nodeName": "node-1"}}
-            uid: str = server.create("v1", "pods", body, "shop")["metadata"]["uid"]
-            return uid
-
-        return self.api.do(create)
-
-    def remove(self, name: str) -> None:
-        """Delete a pod at once."""
-        self.api.do(lambda server: server.delete("pods", name, "shop"))
-
-    def call(self, command: str, pod: str, uid: str) -> Outcome:
-        """Call the plugin as a runtime does for a pod."""
-        names = f"K8S_POD_NAMESPACE=shop;K8S_POD_NAME={pod};K8S_POD_UID={uid}"
-        return self.node.cni(command, f"sandbox-{uid}", CNI_ARGS=f"IgnoreUnknown=1;{names}")
 
 
 @pytest.fixture
@@ -71,7 +43,7 @@ def cluster(tmp_path: Path, shim: Path) -> Iterator[Cluster]:
         api.do(lambda server: server.create("v1", "nodes", {"metadata": {"name": "node-1"}}))
         node = Node(tmp_path, shim, kubeconfig=api.server.kubeconfig(tmp_path))
         node.start()
-        yield Cluster(api, node)
+        yield Cluster(api, {node.name: node}, node)
         assert node.stop() == 0, node.log.read_text()
 
 
@@ -134,7 +106,7 @@ def test_a_deployment_has_an_auto_pool_that_is_seen_and_goes_with_it(cluster: Cl
     name = f"auto4-web-eth0-{of.rpartition('-')[2][:5]}"
     cluster.until(lambda server: seen(server, POOLS, name))
     owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web", "uid": of}
-    uid = cluster.pod("web-1", owner, **{SUBNET: asks})
+    uid = cluster.pod("web-1", owner, annotations={SUBNET: asks})
     assert cluster.call("ADD", "web-1", uid).addresses == ["10.69.0.1/24"]
     cluster.until(lambda s: holders(seen(s, POOLS, name)) == {"10.69.0.1": "shop/web-1"})
 

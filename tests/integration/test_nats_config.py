@@ -108,11 +108,14 @@ def test_another_node_later_keeps_what_is_there(
     assert ipledger("nats-config", folder, "--node", "worker-2").returncode == 0
     after = contents(folder)
     assert set(after) - set(before) == {"keys/node-worker-2.nk"}
-    assert {name for name in before if before[name] != after[name]} == {"nats.conf", "access.json"}
-    config = after["nats.conf"].decode()
-    assert 'cert_file: "/a.crt"' in config
+    assert {name for name in before if before[name] != after[name]} == {
+        "accounts.conf",
+        "access.json",
+    }
+    assert b'cert_file: "/a.crt"' in after["nats.conf"]
+    accounts = after["accounts.conf"].decode()
     for user in ("node-worker-1", "node-worker-2", "engine"):
-        assert public_key(key(folder, user)) in config
+        assert public_key(key(folder, user)) in accounts
 
 
 def test_no_seed_is_printed_or_in_the_configuration(
@@ -126,11 +129,11 @@ def test_no_seed_is_printed_or_in_the_configuration(
 
 def test_seeds_may_be_moved_away(configure: Callable[..., str], folder: Path) -> None:
     configure("--node", "worker-1")
-    config = (folder / "nats.conf").read_text()
+    config = (folder / "accounts.conf").read_text()
     for seed in (folder / "keys").glob("*.nk"):
         seed.unlink()
     configure()
-    assert (folder / "nats.conf").read_text() == config
+    assert (folder / "accounts.conf").read_text() == config
     assert list((folder / "keys").glob("*.nk")) == []
 
 
@@ -202,6 +205,22 @@ async def test_a_node_that_was_removed_is_refused_and_another_added_at_once(
             await answered(added, names.node_command("default", "worker-2", "confirm"))
             await added.close()
     assert not key(folder, "node-worker-1").exists()
+
+
+async def test_a_key_for_all_nodes_is_made_only_where_it_is_asked_for(
+    configure: Callable[..., str], folder: Path, free_port: int
+) -> None:
+    configure()
+    assert not key(folder, "agents").exists()
+    configure("--agents")
+    with running(folder / "nats.conf"):
+        async with answering(folder, free_port) as answered:
+            shared = await agent(key(folder, "agents"), free_port)
+            for node in ("worker-1", "worker-2"):
+                await answered(shared, names.node_command("default", node, "confirm"))
+            await shared.close()
+    configure("--remove", "agents")
+    assert "# agents\n" not in (folder / "accounts.conf").read_text()
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from nats.aio.client import Client as NatsClient
 from ipledger.events import nats_config
 from ipledger.events.access import Access, Listed, everyone
 from ipledger.events.embedded import EmbeddedServer
-from ipledger.events.nats_roles import User
+from ipledger.events.nats_roles import Role, User
 from support.keys import connect, public_key
 
 NODES = ("worker-1", "worker.2")
@@ -51,10 +51,10 @@ class Guarded:
 async def guarded(folder: Path, realm: str) -> AsyncGenerator[Guarded]:
     """The server of a realm; its clients are closed behind the test."""
     access = Access(folder / "access")
-    listed = access.ensure(Listed(realm), everyone(NODES))
+    listed = access.ensure(Listed(realm), [*everyone(NODES), User(Role.AGENTS)])
     access.store(listed)
     keys = {User.parse(name): known for name, known in listed.users.items()}
-    accounts = "\n".join(nats_config.accounts(realm, keys)) + "\n"
+    accounts = nats_config.accounts(realm, keys)
     server = EmbeddedServer(folder / "server", accounts=accounts)
     await server.start()
     made = Guarded(access, server, realm)

@@ -163,8 +163,6 @@ class Node(Operator, Runtime):
     shim: Path
     name: str = "node-1"
     kubeconfig: Path | None = None
-    run: Sequence[str] = (IPLEDGER,)
-    """What runs `ipledger`."""
     flags: Sequence[str] = ()
     """What `ipledger up` is told beside what every test tells it."""
     realm: str = field(default=REALM_DEFAULT, init=False)
@@ -173,7 +171,7 @@ class Node(Operator, Runtime):
 
     def __post_init__(self) -> None:
         self.socket = self.root / "agent.sock"
-        command = [*self.run, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
+        command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
         command += ["--nats-port", "0", "--http", "0", "--node", self.name, *self.flags]
         if self.kubeconfig is not None:
             command += ["--kubeconfig", str(self.kubeconfig)]

@@ -6,24 +6,15 @@ import json
 from typing import Any
 
 from support.apiserver import ApiServer
-
-API_VERSION = "spiderpool.spidernet.io/v2beta1"
+from support.kube import API_VERSION, defined, make, workload
 
 
 class SpiderpoolCluster:
-    """Puts pools, pods and the records of who has what into an API server."""
+    """Puts pools, pods and the records of who has what into an API server that is `defined`."""
 
     def __init__(self, server: ApiServer) -> None:
         self.server = server
         self._records: dict[str, dict[str, dict[str, str]]] = {}
-        for plural, kind in (
-            ("spiderippools", "SpiderIPPool"),
-            ("spidersubnets", "SpiderSubnet"),
-            ("spiderreservedips", "SpiderReservedIP"),
-        ):
-            server.define(API_VERSION, plural, kind, "Cluster")
-        server.define(API_VERSION, "spiderendpoints", "SpiderEndpoint")
-        server.create("v1", "namespaces", {"metadata": {"name": "shop"}})
 
     def pool(self, name: str, subnet: str, *ips: str, **more: Any) -> None:
         """A pool; `labels` are of its metadata, all else of its specification."""
@@ -37,6 +28,51 @@ class SpiderpoolCluster:
         """A reservation."""
         body = {"metadata": {"name": name}, "spec": {"ips": list(ips)}}
         self.server.create(API_VERSION, "spiderreservedips", body)
+
+    def subnet(self, name: str, subnet: str, *ips: str) -> None:
+        """A subnet."""
+        make(self.server, "spidersubnets", name, subnet=subnet, ips=list(ips))
+
+    def deployment(self, name: str, replicas: int, **annotations: str) -> str:
+        """A Deployment whose pods have such annotations (`__` for `-`). Returns its UID."""
+        return workload(self.server, "deployments", name, replicas, **annotations)
+
+    def auto_pool(self, owner: str, uid: str, *ips: str, **more: Any) -> str:
+        """The pool of a Deployment's eth0, as Spiderpool makes one of the subnet blue.
+
+        `name` is another name than the one that it would have, and `labels` are others, too.
+        """
+        labels = {
+            "owner-spider-subnet": "blue",
+            "owner-application-gv": "apps_v1",
+            "owner-application-kind": "Deployment",
+            "owner-application-namespace": "shop",
+            "owner-application-name": owner,
+            "owner-application-uid": uid,
+            "interface": "eth0",
+            "ip-version": "IPv4",
+            "ippool-reclaim": "true",
+            "ippool-cidr": "10-1-0-0-16",
+            **more.pop("labels", {}),
+        }
+        selector = {
+            "app-api-group": "apps",
+            "app-api-version": "v1",
+            "app-kind": "Deployment",
+            "app-namespace": "shop",
+            "app-name": owner,
+        }
+        name: str = more.pop("name", f"auto4-{owner}-eth0-{uid.rpartition('-')[2][:5]}")
+        own = {f"ipam.spidernet.io/{key}": value for key, value in selector.items()}
+        self.pool(
+            name,
+            more.pop("subnet", "10.1.0.0/16"),
+            *ips,
+            labels={f"ipam.spidernet.io/{key}": value for key, value in labels.items()},
+            podAffinity={"matchLabels": own},
+            **more,
+        )
+        return name
 
     def stateful_set(self, name: str, replicas: int) -> dict[str, Any]:
         """A StatefulSet, and the reference of its pods to it."""
@@ -99,7 +135,7 @@ def v4(ip: str, pool: str, interface: str = "eth0", length: int = 24) -> dict[st
 def small(server: ApiServer) -> SpiderpoolCluster:
     """Two pools, a reservation of an address in use, a StatefulSet of two pods, a pod of dual
     stack with a second interface, and a StatefulSet's pod that is just being rebuilt."""
-    cluster = SpiderpoolCluster(server)
+    cluster = SpiderpoolCluster(defined(server))
     cluster.pool("a", "10.1.0.0/24", "10.1.0.10-10.1.0.99", gateway="10.1.0.1", default=True)
     cluster.pool("six", "fd00:1::/64", "fd00:1::10-fd00:1::ff")
     cluster.reservation("kept", "10.1.0.12")
@@ -114,3 +150,28 @@ def small(server: ApiServer) -> SpiderpoolCluster:
     for pool, ip in (("a", "10.1.0.13"), ("a", "10.1.0.14"), ("six", "fd00:1::10")):
         cluster.record(pool, ip, "web-1", uid)
     return cluster
+
+
+def with_auto_pool(server: ApiServer) -> tuple[SpiderpoolCluster, str]:
+    """A subnet, and a Deployment of two pods with one spare address in a pool of its own.
+
+    Returns the pool's name, too. The server is `defined` already.
+    """
+    cluster = SpiderpoolCluster(server)
+    cluster.subnet("blue", "10.1.0.0/16", "10.1.0.10-10.1.0.99")
+    asks = {"subnet": '{"ipv4":["blue"]}', "ippool__ip__number": "+1"}
+    uid = cluster.deployment("web", 2, **asks)
+    pool = cluster.auto_pool("web", uid, "10.1.0.20-10.1.0.22")
+    for number in (1, 2):
+        replica_set = {
+            "apiVersion": "apps/v1",
+            "kind": "ReplicaSet",
+            "name": "web-5d",
+            "uid": "uid-of-web-5d",
+            "controller": True,
+        }
+        ip, name = f"10.1.0.{20 + number}", f"web-5d-{number}"
+        pod = cluster.pod(name, ip, owner=replica_set)
+        cluster.endpoint(name, pod, v4(ip, pool, length=16), owner=("Deployment", "web"))
+        cluster.record(pool, ip, name, pod)
+    return cluster, pool

@@ -21,6 +21,7 @@ from ipledger.engine.commands import (
     DeleteReservation,
     DeleteSubnet,
     ImportAllocation,
+    ImportAutoPool,
     Release,
     ReleaseAllocation,
     RetainAttachments,
@@ -29,6 +30,7 @@ from ipledger.engine.subnet_annotations import IP_NUMBER, RECLAIM, SUBNET
 from ipledger.events.facts import (
     Address,
     Application,
+    AutoPool,
     Owner,
     Pod,
     PoolSpec,
@@ -255,6 +257,19 @@ def imports(draw: st.DrawFn) -> ImportAllocation:
     )
 
 
+@st.composite
+def auto_imports(draw: st.DrawFn) -> ImportAutoPool:
+    """An auto pool of another system, as its application asks for it or otherwise."""
+    sets = _sized("apps/v1", "StatefulSet", "cart") | _sized("apps/v1", "Deployment", "web")
+    told = draw(sets)
+    asked = told.annotations.get(SUBNET, '{"ipv4":["s"]}')
+    name = next(iter(json.loads(asked).values()))[0]
+    owner = Owner(told.api_version, told.kind, told.name, told.uid)
+    auto = AutoPool(name, "ns", owner, draw(_interfaces), reclaim=draw(st.booleans()))
+    spec = replace(draw(pool_specs() | st.sampled_from(EVERYDAY)), default=False, auto=auto)
+    return ImportAutoPool(pool=spec, application=draw(st.sampled_from((told, told, None))))
+
+
 def commands() -> st.SearchStrategy[AnyCommand]:
     """Any command, whatever there is."""
     dels = st.builds(
@@ -279,7 +294,7 @@ def commands() -> st.SearchStrategy[AnyCommand]:
     )
     pools = st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY))
     deletes = st.builds(DeletePool, name=_names, when_empty=st.booleans())
-    resources = (reservations(), applications(), subnets())
+    resources = (reservations(), applications(), subnets(), auto_imports())
     return st.one_of(dels, dels, frees, gcs, imports(), pools, pools, deletes, *resources)
 
 

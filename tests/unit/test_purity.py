@@ -29,6 +29,7 @@ CORE = [
             "decide",
             "allocate",
             "applications",
+            "auto_imports",
             "auto_pools",
             "auto_selection",
             "subnet_annotations",

@@ -190,8 +190,8 @@ def test_what_agrees_is_taken_over_whole() -> None:
             ),
             Contradiction(
                 "SpiderIPPool a",
-                "an auto pool of application 'web'",
-                "auto pools cannot be taken over",
+                "an auto pool",
+                "label ipam.spidernet.io/owner-spider-subnet is missing",
             ),
         ),
         (

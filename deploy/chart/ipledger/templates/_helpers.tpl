@@ -60,33 +60,54 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{- define "ipledger.natsSecret" -}}
-{{ default (printf "%s-nats" (include "ipledger.fullname" .)) .Values.nats.bundled.existingSecret }}
-{{- end -}}
-
 {{/* kubelet sets these variables for every service that is there before a pod. */}}
 {{- define "ipledger.serviceHost" -}}
 $({{ . | upper | replace "-" "_" }}_SERVICE_HOST)
 {{- end -}}
 
-{{/* How a process of ours reaches NATS. */}}
+{{/* How a process of ours reaches NATS, and who it is there: (dict "root" $ "role" "engine"). */}}
 {{- define "ipledger.natsEnv" -}}
+{{- $values := .root.Values -}}
 - name: IPLEDGER_REALM
-  value: {{ .Values.realm }}
-{{- if .Values.nats.url }}
+  value: {{ $values.realm }}
 - name: IPLEDGER_NATS
-  value: {{ .Values.nats.url }}
+{{- if $values.nats.url }}
+  value: {{ $values.nats.url }}
 {{- else }}
-{{- $host := include "ipledger.serviceHost" (printf "%s-nats" (include "ipledger.fullname" .)) }}
-- name: NATS_PASSWORD
-  valueFrom:
-    secretKeyRef: {name: {{ include "ipledger.natsSecret" . }}, key: password}
-- name: IPLEDGER_NATS
-  value: nats://ipledger:$(NATS_PASSWORD)@{{ $host }}:{{ .Values.nats.bundled.clientPort }}
+{{- $host := include "ipledger.serviceHost" (printf "%s-nats" (include "ipledger.fullname" .root)) }}
+  value: nats://{{ $host }}:{{ $values.nats.bundled.clientPort }}
 {{- end }}
-{{- with .Values.env }}
+{{- if include "ipledger.keyVolume" . }}
+- name: IPLEDGER_{{ $values.nats.keys.format | upper }}
+  value: /etc/ipledger/key/{{ $values.nats.keys.format }}
+{{- end }}
+{{- with $values.env }}
 {{ toYaml . }}
 {{- end }}
+{{- end -}}
+
+{{/* The key of a role, of which a container mounts its own and no other. */}}
+{{- define "ipledger.keyVolume" -}}
+{{- $nats := .root.Values.nats -}}
+{{- if and (eq .role "agents") $nats.keys.nodeFile -}}
+- name: agents-key
+  hostPath: {path: {{ $nats.keys.nodeFile }}, type: File}
+{{- else if get $nats.keys .role -}}
+- name: {{ .role }}-key
+  # Root's, and kubelet lets the pod's fsGroup read it.
+  secret: {secretName: {{ get $nats.keys .role }}, defaultMode: 0400}
+{{- else if not $nats.url -}}
+{{- fail (printf "nats.keys.%s: the bundled NATS servers let in nobody without a key" .role) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "ipledger.keyMount" -}}
+{{- if include "ipledger.keyVolume" . -}}
+{{- $file := and (eq .role "agents") .root.Values.nats.keys.nodeFile -}}
+- name: {{ .role }}-key
+  mountPath: /etc/ipledger/key{{ if $file }}/{{ .root.Values.nats.keys.format }}{{ end }}
+  readOnly: true
+{{- end -}}
 {{- end -}}
 
 {{/* Where /healthz and /metrics are: on the address of the host, for kubelet and Prometheus. */}}
@@ -98,25 +119,6 @@ $({{ . | upper | replace "-" "_" }}_SERVICE_HOST)
 {{- if not .Values.httpOnLoopback }}
 - name: POD_IP
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
-{{- end }}
-{{- end -}}
-
-{{- define "ipledger.credsArgs" -}}
-{{- if .Values.nats.credentialsSecret }}
-- --creds=/etc/ipledger/nats/nats.creds
-{{- end }}
-{{- end -}}
-
-{{- define "ipledger.credsMount" -}}
-{{- if .Values.nats.credentialsSecret }}
-- {name: nats-credentials, mountPath: /etc/ipledger/nats, readOnly: true}
-{{- end }}
-{{- end -}}
-
-{{- define "ipledger.credsVolume" -}}
-{{- with .Values.nats.credentialsSecret }}
-- name: nats-credentials
-  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 
