@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.helm import objects, render
+from support.keys import connect
+from support.program import Program
+
+from ipledger.events.access import Access, Listed, everyone
+from ipledger.events.embedded import find_server
+from ipledger.events.nats_roles import Role, User
 
 NODE_FILE = "/etc/ipledger/node.nk"
 ROLES = {"engine": "engine", "agent": "agents", "controller": "controller", "webhook": "webhook"}
@@ -111,3 +120,37 @@ def test_servers_read_the_accounts_and_get_no_seed() -> None:
     assert access["secret"]["name"] == "ipledger-nats"
     assert [item["path"] for item in access["secret"]["items"]] == ["accounts.conf"]
     assert 'include "accounts.conf"' in render({})["nats.yaml"]
+
+
+def free_ports() -> tuple[int, int]:
+    """Two ports that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as other:
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
+
+
+async def test_a_server_of_the_chart_lets_in_who_has_a_key_and_nobody_else(tmp_path: Path) -> None:
+    port, monitor = free_ports()
+    bundled = {"replicas": 1, "clientPort": port, "monitorPort": monitor}
+    found = objects({"nats": {"bundled": bundled}})
+    (conf,) = [one["data"]["nats.conf"] for one in found if one["kind"] == "ConfigMap"]
+    access, users = Access(tmp_path), [*everyone(()), User(Role.AGENTS)]
+    access.write(access.ensure(Listed("default"), users))
+    chart = conf.replace("/data", str(tmp_path / "data")).replace("$POD_NAME", "ipledger-nats-0")
+    (tmp_path / "nats.conf").write_text(chart)
+    command = [find_server(), "--config", str(tmp_path / "nats.conf")]
+    server = Program("nats-server", command, tmp_path)
+    server.launch()
+    try:
+        server.line("Server is ready")
+        url = f"nats://127.0.0.1:{port}"
+        for user in users:
+            client = await connect(url, access.seed_file(user))
+            assert client.is_connected
+            await client.close()
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        assert b'"auth_required":true' in await reader.readline()
+        writer.write(b"CONNECT {}\r\nPING\r\n")
+        assert await reader.readline() == b"-ERR 'Authorization Violation'\r\n"
+        writer.close()
+    finally:
+        server.kill()
