@@ -217,6 +217,7 @@ def test_a_network_with_an_interface_that_is_not_there_gets_its_addresses_unprob
 ) -> None:
     node = up("--log-format", "text")
     assert add(node, probe_interface="gone0").addresses == ["10.63.0.10/24", "fd63::10/64"]
+    assert until(lambda: "gone0" in node.log.read_text(), 10)  # lines come a moment later
     lines = [line for line in node.log.read_text().splitlines() if "gone0" in line]
     assert len(lines) == 1
     assert "not probed" in lines[0]
