@@ -5,12 +5,13 @@ from __future__ import annotations
 import socket as sockets
 from pathlib import Path
 
-from ipledger.cli import log_flags
+from ipledger.cli import log_flags, probe_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
 from ipledger.cli.listen import parse_http
 from ipledger.cli.log_flags import LogFlags
+from ipledger.cli.probe_flags import ProbeFlags
 from ipledger.events import names
 
 
@@ -23,6 +24,7 @@ def agent(
     timeout: float = 60.0,
     kubeconfig: str = "",
     server: Server = DEFAULT_SERVER,
+    probe: ProbeFlags = probe_flags.DEFAULT,
     logs: LogFlags = log_flags.DEFAULT,
 ) -> None:
     """Run the agent of this node, which the CNI plugin asks.
@@ -56,5 +58,15 @@ def agent(
     from ipledger.cli.role_agent import AgentOptions, run_agent
 
     run_agent(
-        AgentOptions(server, own, socket, data, parse_http(http), timeout, cluster, logs.settings())
+        AgentOptions(
+            server,
+            own,
+            socket,
+            data,
+            parse_http(http),
+            timeout,
+            cluster,
+            logs.settings(),
+            probe.settings(),
+        )
     )

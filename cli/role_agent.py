@@ -21,6 +21,8 @@ from ipledger.cni.metrics import REGISTRY, OutboxMetrics
 from ipledger.cni.outbox import Outbox
 from ipledger.cni.outbox_sqlite import SqliteStore
 from ipledger.cni.pod_view import PodView
+from ipledger.cni.probe import NO_PROBE, Probe, ProbeSettings
+from ipledger.cni.proving import Proving
 from ipledger.engine.client import EngineClient
 from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.client_metrics import ClientMetrics
@@ -45,6 +47,7 @@ class AgentOptions:
     timeout_s: float
     cluster: Cluster = NO_CLUSTER
     logs: LogSettings = DEFAULT_LOGS
+    probe: ProbeSettings = NO_PROBE
 
 
 def run_agent(options: AgentOptions) -> None:
@@ -68,7 +71,8 @@ async def _agent(options: AgentOptions, stop: asyncio.Event) -> None:
 async def running_agent(
     options: AgentOptions, nc: NatsClient, metrics: Exposition
 ) -> AsyncGenerator[Agent]:
-    """An agent that listens; in the end it has answered what had come."""
+    """An agent that listens; in the end it has answered what had come. Raises `ProbeError`."""
+    options.probe.check()
     client = EngineClient(nc, options.server.realm, options.timeout_s)
     store = await SqliteStore.open(options.data / "agent.db")
     try:
@@ -79,7 +83,9 @@ async def running_agent(
             metrics.add(REGISTRY)
             metrics.add(ClientMetrics(client, Role.AGENT))
             metrics.add(waiting, waiting.refresh)
-            handler = CniHandler(client, outbox, options.node, options.timeout_s, pods)
+            handler = CniHandler(
+                client, outbox, options.node, options.timeout_s, pods, Proving(Probe(options.probe))
+            )
             agent = Agent(handler, client, options.socket, metrics, options.http)
             try:
                 await agent.start()

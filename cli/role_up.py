@@ -27,6 +27,7 @@ from ipledger.cli.role_engine import (
     snapshots,
 )
 from ipledger.cli.roles import Process, connected, either, serve
+from ipledger.cni.probe import NO_PROBE, ProbeSettings
 from ipledger.engine.engine import Engine
 from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.exposition import Exposition
@@ -59,6 +60,7 @@ class UpOptions:
     cluster: Cluster
     collecting: Settings
     logs: LogSettings = DEFAULT_LOGS
+    probe: ProbeSettings = NO_PROBE
 
     @property
     def own(self) -> OwnOptions:
@@ -125,6 +127,8 @@ def _agent_options(options: UpOptions, server: Server) -> AgentOptions:
         options.http,
         options.timeout_s,
         options.cluster,
+        options.logs,
+        options.probe,
     )
 
 

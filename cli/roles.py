@@ -23,6 +23,7 @@ from ipledger.cli.credentials import nats_options, whose
 from ipledger.cli.errors import CliError, DifferenceError
 from ipledger.cni.agent import AgentError
 from ipledger.cni.outbox import StoreError
+from ipledger.cni.probe import ProbeError
 from ipledger.events.access import AccessError
 from ipledger.events.checkpoint import CheckpointError
 from ipledger.events.embedded import EmbeddedServerError
@@ -51,6 +52,7 @@ _EXPECTED = (
     LedgerError,
     LogSettingsError,
     LogUnavailableError,
+    ProbeError,
     StoreError,
     OSError,
     TimeoutError,

@@ -9,12 +9,13 @@ from typing import Annotated
 from cyclopts import Parameter
 from cyclopts.validators import Number
 
-from ipledger.cli import gc_settings, log_flags
+from ipledger.cli import gc_settings, log_flags, probe_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
 from ipledger.cli.gc_settings import GcFlags
 from ipledger.cli.listen import parse_http
 from ipledger.cli.log_flags import LogFlags
+from ipledger.cli.probe_flags import ProbeFlags
 from ipledger.events import names
 
 
@@ -31,6 +32,7 @@ def up(
     forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     kubeconfig: str = "",
     flags: GcFlags = gc_settings.DEFAULT,
+    probe: ProbeFlags = probe_flags.DEFAULT,
     logs: LogFlags = log_flags.DEFAULT,
 ) -> int:
     """Run everything on this machine: nats-server, engine and agent.
@@ -86,6 +88,7 @@ def up(
             cluster,
             gc,
             logs.settings(),
+            probe.settings(),
         )
     )
     return 0

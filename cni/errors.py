@@ -24,6 +24,7 @@ class Code(IntEnum):
     NOT_AS_IN_PREV_RESULT = 120
     POD_NOT_ALIVE = 121
     POD_UNKNOWN = 122
+    ADDRESS_CONFLICT = 123
 
 
 CODE_OF: dict[Reason, int] = {

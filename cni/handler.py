@@ -19,17 +19,19 @@ from typing import NamedTuple, TypeAlias
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.outbox import Outbox, StoreError
 from ipledger.cni.pod_view import PodView
+from ipledger.cni.proving import Proving
 from ipledger.cni.request import CniRequest
 from ipledger.cni.result import encode_result
 from ipledger.engine.answers import Allocated
 from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
-from ipledger.engine.commands import Allocate, Release, RetainAttachments, Steps
+from ipledger.engine.commands import Allocate, Conflict, Release, RetainAttachments, Steps
 from ipledger.engine.commands import Attachment as Listed
 from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.telling import facts_of
 from ipledger.engine.waiting import NODE_MAX
 from ipledger.events import tracing
+from ipledger.events.position import START, Position
 from ipledger.projections.fence import FENCE_MICROS
 from ipledger.projections.rows import AllocationRow
 
@@ -99,6 +101,7 @@ class CniHandler:
     """Carries out CNI calls of one node. `add_timeout_s` is how long an ADD is tried.
 
     `pods` knows what the cluster knows of a pod; without it, the network configuration says all.
+    `proving` probes addresses before they are handed over, where an interface is named.
     """
 
     client: EngineClient
@@ -106,6 +109,7 @@ class CniHandler:
     node: str
     add_timeout_s: float = _ADD_TIMEOUT_S
     pods: PodView | None = None
+    proving: Proving = field(default_factory=Proving)
     _refused: _Recent = field(default_factory=_Recent, init=False)
     _ended: _Recent = field(default_factory=_Recent, init=False)
     _slots: asyncio.Semaphore = field(
@@ -159,8 +163,23 @@ class CniHandler:
     async def _ask(self, request: CniRequest, clock: _Clock) -> Allocated:
         request = await self._completed(request)
         until = _now() + self.add_timeout_s
-        async with self._slot(until):
-            return await self.client.allocate(self._allocate(request, clock), until - _now())
+
+        async def ask(conflicts: tuple[Conflict, ...] = ()) -> Allocated:
+            async with self._slot(until):
+                command = self._allocate(request, clock, conflicts)
+                return await self.client.allocate(command, until - _now())
+
+        interface = request.config.ipam.probe_interface or self.proving.probe.settings.interface
+        if not interface:
+            return await ask()
+        async with self.proving.turn((request.sandbox, request.interface)):
+            return await self.proving.proved(ask, interface, await self._told(until))
+
+    async def _told(self, until: float) -> Position:
+        """The newest position that this agent was told; one that has just started asks for it."""
+        if self.client.position == START:
+            await self.client.confirm(self.node, until - _now())
+        return self.client.position
 
     @contextlib.asynccontextmanager
     async def _slot(self, until: float) -> AsyncGenerator[None]:
@@ -197,7 +216,9 @@ class CniHandler:
             self._refused.add((request.sandbox, request.interface))  # the engine never heard of it
             raise
 
-    def _allocate(self, request: CniRequest, clock: _Clock) -> Allocate:
+    def _allocate(
+        self, request: CniRequest, clock: _Clock, conflicts: tuple[Conflict, ...]
+    ) -> Allocate:
         ipam, inputs = request.config.ipam, request.inputs
         return Allocate(
             pod=request.pod,
@@ -219,6 +240,7 @@ class CniHandler:
             network_name=inputs.network_name,
             traceparent=request.traceparent,
             steps=clock.sent(),
+            conflicts=conflicts,
         )
 
     async def _delete(self, request: CniRequest, clock: _Clock) -> Handled:

@@ -46,6 +46,7 @@ class IpamConfig(msgspec.Struct, frozen=True):
     default_ipv6_ippool: tuple[str, ...] = ()
     clean_gateway: bool = False
     auto_pools: bool = True
+    probe_interface: str = ""
 
 
 class _PrevAddress(msgspec.Struct, frozen=True):

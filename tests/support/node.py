@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -163,6 +163,8 @@ class Node(Operator, Runtime):
     shim: Path
     name: str = "node-1"
     kubeconfig: Path | None = None
+    flags: Sequence[str] = ()
+    """What `ipledger up` is told beside what every test tells it."""
     realm: str = field(default=REALM_DEFAULT, init=False)
     nats_url: str = field(default="", init=False)
     http_url: str = field(default="", init=False)
@@ -170,7 +172,7 @@ class Node(Operator, Runtime):
     def __post_init__(self) -> None:
         self.socket = self.root / "agent.sock"
         command = [IPLEDGER, "up", "--data", str(self.root / "data"), "--socket", str(self.socket)]
-        command += ["--nats-port", "0", "--http", "0", "--node", self.name]
+        command += ["--nats-port", "0", "--http", "0", "--node", self.name, *self.flags]
         if self.kubeconfig is not None:
             command += ["--kubeconfig", str(self.kubeconfig)]
         config = {"XDG_CONFIG_HOME": str(self.root / "config")}
