@@ -30,6 +30,7 @@ ALL = (
     "collector",
     "agents",
     "history",
+    "importing",
     "controller",
     "webhook",
     "overload",
