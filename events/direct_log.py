@@ -20,6 +20,7 @@ from ipledger.events.continuity import Continuity
 from ipledger.events.direct_get import Asked, DirectGet, sequence_of
 from ipledger.events.jetstream_reader import PASSING
 from ipledger.events.log import Entry, LogUnavailableError, NoLogError
+from ipledger.events.tasks import check_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,7 @@ class DirectLog:
         newest: Entry | None = None
         in_vain = 0
         while True:
+            check_cancellation()
             try:
                 entries = await self._behind(after)
                 in_vain = 0 if entries else in_vain + 1

@@ -23,6 +23,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from ipledger.events import names
 from ipledger.events.continuity import Continuity
 from ipledger.events.log import Entry, LogUnavailableError, ReadableLog
+from ipledger.events.tasks import check_cancellation
 
 _log = logging.getLogger(__name__)
 
@@ -106,6 +107,7 @@ class StreamReader:
         silences, count = 0, _FETCH_MESSAGES_FIRST
         try:
             while patient or silences < _SILENCES_MAX:
+                check_cancellation()
                 timeout_s = _FETCH_TIMEOUT_S if patient else _SILENCE_S
                 messages = await _fetch(subscription, count, timeout_s)
                 for message in messages:

@@ -26,6 +26,16 @@ async def end(*tasks: asyncio.Task[Any]) -> None:
             task.exception()  # looked at: it is no news any more
 
 
+def check_cancellation() -> None:
+    """Raise `CancelledError` if the running task was cancelled and has forgotten it (see `end`).
+
+    For a loop that waits with nats-py again and again: whoever cancels it does so once.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def first_to_end(*coroutines: Coroutine[object, object, None]) -> None:
     """Run side by side until the first one ends; stop the others, and end as it did."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]

@@ -48,7 +48,7 @@ async def test_the_auditor_keeps_a_history_that_other_commands_read(
 
         assert "PoolCreated" in found.stdout
         assert found.stderr.startswith("at 2.0, ")
-        url = f"http://{ready[2].decode()}/metrics"
+        url = f"{ready[2].decode()}/metrics"
         text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
         last = await JetStreamLog.of(nc, realm).last()
         assert f'ipledger_history_sequence{{realm="{realm}"}} {float(last)}' in text
