@@ -31,7 +31,13 @@ async def start(
         stdout=stdout,
         stderr=asyncio.subprocess.PIPE,
         env={**os.environ, "PYTHONUNBUFFERED": ""},
+        preexec_fn=_can_be_interrupted,
     )
+
+
+def _can_be_interrupted() -> None:
+    """A shell has what it runs in the background ignore SIGINT, and that is inherited."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 async def finish(process: asyncio.subprocess.Process) -> tuple[str, str, int]:
