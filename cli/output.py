@@ -41,8 +41,8 @@ def emit(text: str) -> None:
 
 
 def note(text: str) -> None:
-    """Write a line to stderr."""
-    print(printable(text), file=sys.stderr)
+    """Write a line to stderr, at once: the thread that writes the log must not come between."""
+    sys.stderr.write(printable(text) + "\n")
 
 
 def printable(text: str) -> str:
