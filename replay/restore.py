@@ -222,7 +222,7 @@ async def matching(log: ReadableLog, ledger: ReadableLog) -> AsyncIterator[Head]
     async for entry in log.read(0):
         check_sequence(head, entry.sequence)
         own = await anext(kept, None)
-        if own is not None and own != entry:
+        if own is not None and own.payload != entry.payload:
             raise BrokenLogError(entry.sequence, _difference(entry, own))
         head = link(head, entry)
         yield head

@@ -166,7 +166,7 @@ def _must_equal(head: Head, entry: Entry, own: Entry | None) -> None:
         check_sequence(head, entry.sequence)
     except BrokenLogError as error:
         raise _BadError(Position(error.sequence, 0), error.what) from error
-    if own is not None and own != entry:
+    if own is not None and own.payload != entry.payload:
         hashes = f"{digest(entry.payload)} in the log and {digest(own.payload)} in the ledger"
         raise _BadError(Position(entry.sequence, 0), f"its hash is {hashes}")
 

@@ -232,7 +232,7 @@ def monitored(
                 "--cert", str(root / "tls.crt"), "--key", str(root / "tls.key"),
             )  # fmt: skip
             history = root / "h.db"
-            urls["auditor"] = "http://" + start(
+            urls["auditor"] = start(
                 "auditor", r"http=(\S+)$", "--http", "0", "--history", str(history)
             )
             insecure = authority.trusting()
