@@ -109,7 +109,7 @@ class Filler:
 async def fill(node: Node, count: int) -> None:
     """Have so many more addresses held."""
     filler = Filler(count)
-    who = Who(node.name, node.key(node.own_key).read_bytes().strip())
+    who = Who.of(node)
     clients = [await connect(node.nats_url, who, str(at), filler) for at in range(FILLERS)]
     await asyncio.gather(*(client.done for client in clients))
 

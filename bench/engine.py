@@ -159,7 +159,7 @@ def floors(node: Node, url: str, clients: int, figures: Figures) -> None:
 
 def one_run(node: Node, clients: int, number: int, figures: Figures) -> int:
     """Load the engine. The number of the last pod."""
-    who = Who(node.name, node.key(node.own_key).read_bytes().strip())
+    who = Who.of(node)
     pids = node.pid, node.server_pid()
     before = [cpu_seconds(pid) for pid in pids]
     rate, tally = uvloop.run(run(node.nats_url, who, clients, number))

@@ -14,6 +14,8 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, cast
 
+from support.node import Node
+
 from ipledger.events import keys, names
 
 _POD = '{{"namespace":"bench","name":"pod-{0}","uid":"3f1c8f52-9f3b-4a5f-9f11-{0:012d}"}}'
@@ -66,6 +68,11 @@ class Who(NamedTuple):
     node: str
     seed: bytes = b""
     realm: str = names.REALM_DEFAULT
+
+    @classmethod
+    def of(cls, node: Node) -> Who:
+        """A node that runs `ipledger up`, by the key of its agent."""
+        return cls(node.name, node.key(node.own_key).read_bytes().strip())
 
     def inbox(self, name: str) -> bytes:
         """Where the connection of that name has its answers."""

@@ -19,11 +19,10 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import nats
 import uvloop
-from harness import OpenRealm, engine_up, percentile, report
+from harness import OpenRealm, engine_up, percentile, report, resident_mib
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 
@@ -169,12 +168,6 @@ async def well_behaved(nc: NatsClient, tally: Tally, first: int) -> None:
                 tally.latencies_ms.append((time.perf_counter() - started) * 1000)
 
 
-def resident_mb(pid: int) -> float:
-    """Resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.partition("VmRSS:")[2].split()[0]) / 1024
-
-
 async def measure(node: OpenRealm) -> list[list[str]]:
     """The rows of the table."""
     url = node.nats_url
@@ -193,7 +186,7 @@ async def measure(node: OpenRealm) -> list[list[str]]:
         async with scene(tally):
             await well_behaved(nc, tally, index * 1_000_000)
         await nc.close()
-        memory = [f"{resident_mb(pid):.0f}" for pid in (node.pid, node.server_pid())]
+        memory = [f"{resident_mib(pid):.0f}" for pid in (node.pid, node.server_pid())]
         rows.append([*tally.row(name), *memory])
         print(rows[-1], flush=True)
     return rows

@@ -97,7 +97,7 @@ async def drive(node: Node, run: Run, held: list[deque[int]]) -> None:
         Churn(run, pods, run.started + run.interval_s * at / CLIENTS)
         for at, pods in enumerate(held)
     ]
-    who = Who(node.name, node.key(node.own_key).read_bytes().strip())
+    who = Who.of(node)
     clients = [await connect(node.nats_url, who, str(at), churn) for at, churn in enumerate(churns)]
     watcher = asyncio.create_task(watch(node, run))
     await asyncio.gather(*(client.done for client in clients))
