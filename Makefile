@@ -6,6 +6,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
+LOCK   := $(VENV)-tools/bin/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --quiet \
+          --no-header --no-annotate pyproject.toml
+
 # Debian package -> a file it brings; only what is missing is installed.
 DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
@@ -16,9 +19,10 @@ DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip
 help: ## Show this list
 	@grep -E '^[a-z0-9]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
 
-$(STAMP): pyproject.toml
+$(STAMP): pyproject.toml tests/requirements.txt
 	$(PYTHON) -m venv $(VENV) || { apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[embedded,dev,bench]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r tests/requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
 	touch $@
 
 debian:
@@ -62,11 +66,12 @@ format: $(STAMP) ## Rewrite the sources in the house format
 bench: $(STAMP) debian ## Measure, side by side with peers; ONLY="engine add" for some
 	PYTHONPATH=tests $(BIN)/python bench/run.py $(ONLY)
 
-lock: ## Write deploy/requirements.txt anew: the newest of everything, with hashes
+lock: ## Write both requirements.txt anew: the newest of everything, with hashes
 	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet uv
-	$(VENV)-tools/bin/uv pip compile --upgrade --python-version 3.11 --universal --generate-hashes --quiet \
-	    --no-header --no-annotate pyproject.toml -o deploy/requirements.txt
+	$(LOCK) -o deploy/requirements.txt
 	sed -i '1i # What the image and a release run with; `make lock` writes it from pyproject.toml.' deploy/requirements.txt
+	$(LOCK) --extra embedded --extra dev --extra bench -o tests/requirements.txt
+	sed -i '1i # What `make` works with; `make lock` writes it from pyproject.toml.' tests/requirements.txt
 
 audit: ## Ask the advisory database about what is locked (needs the network)
 	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet pip-audit

@@ -207,7 +207,8 @@ def test_an_ipv6_address_of_decimal_groups_is_not_taken_for_a_number() -> None:
         (f"{HEAD}spec: [", "document 1 (line 4, column 1): not YAML: did not find expected node"),
         ("a: \x07", "document 1 (line 1, column 1): not YAML: unacceptable character #x0007"),
         ("a: !python/object:os.system x", "not YAML: could not determine a constructor"),
-        ("[" * 5000 + "]" * 5000, "document 1 (line 1, column 65): nested too deeply"),
+        ("[" * 500 + "]" * 500, "document 1 (line 1, column 65): nested too deeply"),
+        ("[" * 5000 + "]" * 5000, "nest"),  # some libyaml ends it first, in words of its own
         ("just text", "document 1 (line 1): 'just text' is not a resource"),
         ("kind: Pod\napiVersion: v1", "document 1 (line 1): kind 'Pod' of apiVersion 'v1' is not"),
         ("metadata: {name: a}", "kind (nothing) of apiVersion (nothing) is not supported"),
