@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import nats.errors
@@ -53,7 +53,7 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names, tracing
-from ipledger.events.bus import Bus, Subscription
+from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import START, Position
 from ipledger.events.types import CheckpointSigned
 
@@ -66,6 +66,7 @@ _RETRY_MAX_S = 0.25  # an agent must not miss a takeover for long
 _PAGE_TIMEOUT_S = 5.0
 
 T = TypeVar("T", bound=AnyAnswer)
+Headers: TypeAlias = dict[str, str] | None
 
 _decode: Callable[[bytes], AnyAnswer] = msgspec.json.Decoder(AnyAnswer).decode
 _APPLY_VERBS: dict[type[AnyApply], str] = {
@@ -118,17 +119,17 @@ class EngineClient:
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
         """Send a node's ADD."""
         subject = names.node_command(self.realm, command.node, "allocate")
-        return await self._command(subject, command, Allocated, timeout_s)
+        return await self._node(subject, command, Allocated, timeout_s)
 
     async def release(self, command: Release, timeout_s: float | None = None) -> Released:
         """Send a node's DEL."""
         subject = names.node_command(self.realm, command.node, "release")
-        return await self._command(subject, command, Released, timeout_s)
+        return await self._node(subject, command, Released, timeout_s)
 
     async def retain(self, command: RetainAttachments, timeout_s: float | None = None) -> Retained:
         """Send a node's GC."""
         subject = names.node_command(self.realm, command.node, "retain")
-        return await self._command(subject, command, Retained, timeout_s)
+        return await self._node(subject, command, Retained, timeout_s)
 
     async def confirm(self, node: str, timeout_s: float | None = None) -> Applied:
         """Whether the commands of a node reach an engine that leads."""
@@ -238,10 +239,7 @@ class EngineClient:
             inbox = self.bus.new_inbox()
             answers = await self.bus.subscribe(inbox)
             await self.bus.publish(subject, payload, reply=inbox)
-            message = await answers.next_msg(timeout_s)
-            if not message.data:  # the server's own answer: nobody listens on the subject
-                raise nats.errors.NoRespondersError
-            return _decode(message.data)
+            return _decode((await _next(answers, timeout_s)).data)
 
         try:
             page = await self._retry(attempt, Page, self.timeout_s)
@@ -264,14 +262,38 @@ class EngineClient:
         return _encode(msgspec.structs.replace(query, at_least=at_least))
 
     async def _admin(self, verb: str, command: AnyCommand, want: type[T], parent: str = "") -> T:
-        subject = names.admin_command(self.realm, verb)
-        return await self._command(subject, command, want, parent=parent)
+        """Ask for what has another answer the second time: an engine answers one after another,
+        so that the first answer to any attempt tells what was done."""
+        subject, inbox = names.admin_command(self.realm, verb), self.bus.new_inbox()
+        answers: Subscription | None = None
+
+        async def send(payload: bytes, timeout_s: float, headers: Headers) -> Message:
+            nonlocal answers
+            answers = answers or await self.bus.subscribe(inbox)
+            await self.bus.publish(subject, payload, reply=inbox, headers=headers)
+            return await _next(answers, timeout_s)
+
+        try:
+            return await self._command(subject, command, want, send, parent=parent)
+        finally:
+            await _end(answers)
+
+    async def _node(
+        self, subject: str, command: AnyCommand, want: type[T], timeout_s: float | None
+    ) -> T:
+        """Ask for what has the same answer however often it is asked for."""
+
+        async def send(payload: bytes, timeout_s: float, headers: Headers) -> Message:
+            return await self.bus.request(subject, payload, timeout_s, headers=headers)
+
+        return await self._command(subject, command, want, send, timeout_s)
 
     async def _command(
         self,
         subject: str,
         command: AnyCommand,
         want: type[T],
+        send: Callable[[bytes, float, Headers], Awaitable[Message]],
         timeout_s: float | None = None,
         parent: str = "",
     ) -> T:
@@ -280,10 +302,7 @@ class EngineClient:
 
         async def attempt(attempt_timeout_s: float) -> AnyAnswer:
             with _begin_span(subject, parent) as span:
-                headers = tracing.headers_of(span)
-                message = await self.bus.request(
-                    subject, payload, timeout=attempt_timeout_s, headers=headers
-                )
+                message = await send(payload, attempt_timeout_s, tracing.headers_of(span))
                 answer = _decode(message.data)
                 if isinstance(answer, TryAgain):
                     tracing.fail(span, answer.message)
@@ -355,6 +374,13 @@ def _begin_span(subject: str, parent: str) -> Span:
     sent_to = {"messaging.system": "nats", "messaging.destination.name": subject}
     verb = subject.rpartition(".")[2]
     return tracing.begin(f"send {verb}", parent, kind=SpanKind.CLIENT, attributes=sent_to)
+
+
+async def _next(answers: Subscription, timeout_s: float) -> Message:
+    message = await answers.next_msg(timeout_s)
+    if not message.data:  # the server's own answer: nobody listens on the subject
+        raise nats.errors.NoRespondersError
+    return message
 
 
 async def _end(subscription: Subscription | None) -> None:

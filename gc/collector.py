@@ -177,8 +177,8 @@ class Collector:
             self._synced.set()
 
     def _look(self, uid: str, at: int) -> None:
-        if self._schedule.add(uid, at):
-            self._wake.set()
+        self._schedule.add(uid, at)
+        self._wake.set()  # also for a later one: the clock may have been set since
 
     async def _look_when_due(self) -> None:
         while True:

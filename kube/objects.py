@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from ipledger.engine.answers import Applied
 from ipledger.engine.client import EngineClient
 from ipledger.engine.refusals import Reason
+from ipledger.engine.subnets import as_asked
 from ipledger.events.facts import PoolSpec, ReservationSpec, SubnetSpec
 from ipledger.kube import status
 from ipledger.projections.cluster import kinds
@@ -45,8 +46,9 @@ def _kind(kind: Kind[Any]) -> Kind[Resource]:
 
 
 def _pool_spec(state: State, name: str) -> PoolSpec | None:
+    """A pool as an object says it: what it has from its subnet follows that (ADR 120)."""
     pool = state.pools.get(name)
-    return pool.spec if pool else None
+    return as_asked(pool.spec) if pool else None
 
 
 async def _end_pool(client: EngineClient, name: str, parent: str) -> Applied:

@@ -28,7 +28,8 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     """A pool with its counts of addresses.
 
     `free` can be allocated now; `reserved` cannot, though nobody holds it. `auto` says whom the
-    engine made it for, and `labels` are then Spiderpool's for such a pool.
+    engine made it for, and `labels` are then Spiderpool's for such a pool. Of `gateway` and
+    `routes`, those that follow the subnet are `inherited`.
     """
 
     name: str
@@ -55,6 +56,7 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     terminating: bool = False
     auto: AutoPool | None = None
     labels: dict[str, str] = {}
+    inherited: tuple[str, ...] = ()
 
 
 class SubnetRow(msgspec.Struct, frozen=True, rename="camel"):
@@ -186,6 +188,7 @@ def pool_row(pool: Pool, quarantined: int) -> PoolRow:
         terminating=pool.terminating,
         auto=spec.auto,
         labels=auto_labels(spec),
+        inherited=spec.inherited,
     )
 
 
