@@ -75,7 +75,7 @@ from ipledger.events.types import (
     SubnetUpdated,
 )
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import allocation_row
+from ipledger.projections.row_makers import allocation_row
 from ipledger.projections.state import Moment, State, evolve
 
 _log = logging.getLogger(__name__)
