@@ -210,7 +210,7 @@ class CniHandler:
         if self.pods is None:
             return request
         try:
-            with tracing.ending(tracing.begin("cni.pod", request.traceparent)):
+            with tracing.begin("cni.pod", request.traceparent):
                 return await self.pods.completed(request)
         except CniError:
             self._refused.add((request.sandbox, request.interface))  # the engine never heard of it

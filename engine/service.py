@@ -117,6 +117,7 @@ class EngineService:
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
     _patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
+    _tells_all: bool = field(default_factory=tells_all, init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -160,7 +161,7 @@ class EngineService:
             return await self._refuse(message, command)
         reply: Reply = partial(self._reply, message.reply)
         command = replace(command, node=names.node_of(node), received=self.engine.clock())
-        request = told(message, command, reply) if tells_all() else Request(command, reply)
+        request = told(message, command, reply) if self._tells_all else Request(command, reply)
         return await self._submit(request)
 
     async def _on_show(self, message: Message) -> None:

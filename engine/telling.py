@@ -26,7 +26,10 @@ _log = logging.getLogger(__name__)
 
 
 def tells_all() -> bool:
-    """Whether anybody listens to what is told of each single command of an agent."""
+    """Whether anybody listens to what is told of each single command of an agent.
+
+    That is settled when a process starts; commands are too many to ask for each.
+    """
     return tracing.is_on() or _log.isEnabledFor(logging.DEBUG)
 
 
@@ -66,7 +69,7 @@ class _Telling:
 
     async def __call__(self, answer: AnyAnswer) -> None:
         facts = facts_of(answer)
-        with tracing.ending(self.span) as span:
+        with self.span as span:
             span.set_attributes(attributes_of(facts))
             if isinstance(answer, TryAgain):
                 tracing.fail(span, answer.message)

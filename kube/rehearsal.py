@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from ipledger.engine.commands import AnyCommand
-from ipledger.engine.commit_loop import OUTCOMES
 from ipledger.engine.decide import decide
+from ipledger.engine.outcomes import OUTCOMES
 from ipledger.engine.refusals import Refusal
 from ipledger.events.types import AllocationImported
 from ipledger.kube.disagreements import Contradiction

@@ -62,6 +62,7 @@ def pool_row(pool: Pool, quarantined: int) -> PoolRow:
         terminating=pool.terminating,
         auto=spec.auto,
         labels=auto_labels(spec),
+        inherited=spec.inherited,
     )
 
 

@@ -18,7 +18,8 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     """A pool with its counts of addresses.
 
     `free` can be allocated now; `reserved` cannot, though nobody holds it. `auto` says whom the
-    engine made it for, and `labels` are then Spiderpool's for such a pool.
+    engine made it for, and `labels` are then Spiderpool's for such a pool. Of `gateway` and
+    `routes`, those that follow the subnet are `inherited`.
     """
 
     name: str
@@ -45,6 +46,7 @@ class PoolRow(msgspec.Struct, frozen=True, rename="camel"):
     terminating: bool = False
     auto: AutoPool | None = None
     labels: dict[str, str] = {}
+    inherited: tuple[str, ...] = ()
 
 
 class SubnetRow(msgspec.Struct, frozen=True, rename="camel"):
