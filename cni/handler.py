@@ -28,8 +28,8 @@ from ipledger.engine.commands import Allocate, Conflict, Release, RetainAttachme
 from ipledger.engine.commands import Attachment as Listed
 from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.engine.telling import facts_of
 from ipledger.engine.waiting import NODE_MAX
+from ipledger.engine.wording import facts_of
 from ipledger.events import tracing
 from ipledger.events.position import START, Position
 from ipledger.projections.fence import FENCE_MICROS
