@@ -141,30 +141,33 @@ class EngineClient:
         subject = names.node_command(self.realm, query.node, "show")
         return await self._ask(subject, self._encode_query(query), Page, timeout_s)
 
-    async def apply(self, command: AnyApply) -> Applied:
-        """Create or change what a manifest describes."""
-        return await self._admin(_APPLY_VERBS[type(command)], command, Applied)
+    async def apply(self, command: AnyApply, parent: str = "") -> Applied:
+        """Create or change what a manifest describes. `parent` is the traceparent of the asker."""
+        return await self._admin(_APPLY_VERBS[type(command)], command, Applied, parent)
 
-    async def delete_pool(self, name: str, *, when_empty: bool = False) -> Applied:
+    async def delete_pool(
+        self, name: str, parent: str = "", *, when_empty: bool = False
+    ) -> Applied:
         """Delete a pool, which with `when_empty` may still be in use."""
         command = DeletePool(name=name, when_empty=when_empty)
-        return await self._admin("delete-pool", command, Applied)
+        return await self._admin("delete-pool", command, Applied, parent)
 
-    async def delete_subnet(self, name: str) -> Applied:
+    async def delete_subnet(self, name: str, parent: str = "") -> Applied:
         """Delete a subnet."""
-        return await self._admin("delete-subnet", DeleteSubnet(name=name), Applied)
+        return await self._admin("delete-subnet", DeleteSubnet(name=name), Applied, parent)
 
-    async def delete_reservation(self, name: str) -> Applied:
+    async def delete_reservation(self, name: str, parent: str = "") -> Applied:
         """Delete a reservation."""
-        return await self._admin("delete-reservation", DeleteReservation(name=name), Applied)
+        command = DeleteReservation(name=name)
+        return await self._admin("delete-reservation", command, Applied, parent)
 
     async def check(self, commands: tuple[AnyChange, ...]) -> tuple[Forecast, ...]:
         """What these commands would do, one after another. Nothing is changed."""
         return (await self._query("check", queries.Check(commands=commands), Checked)).forecasts
 
-    async def delete_application(self, command: DeleteApplication) -> Applied:
+    async def delete_application(self, command: DeleteApplication, parent: str = "") -> Applied:
         """Tell that a workload is gone."""
-        return await self._admin("delete-application", command, Applied)
+        return await self._admin("delete-application", command, Applied, parent)
 
     async def release_allocation(self, command: ReleaseAllocation) -> Released:
         """Free an allocation by name."""
@@ -258,7 +261,7 @@ class EngineClient:
         at_least = "" if self.position == START else str(self.position)
         return _encode(msgspec.structs.replace(query, at_least=at_least))
 
-    async def _admin(self, verb: str, command: AnyCommand, want: type[T]) -> T:
+    async def _admin(self, verb: str, command: AnyCommand, want: type[T], parent: str = "") -> T:
         """Ask for what has another answer the second time: an engine answers one after another,
         so that the first answer to any attempt tells what was done."""
         subject, inbox = names.admin_command(self.realm, verb), self.bus.new_inbox()
@@ -271,7 +274,7 @@ class EngineClient:
             return await _next(answers, timeout_s)
 
         try:
-            return await self._command(subject, command, want, send)
+            return await self._command(subject, command, want, send, parent=parent)
         finally:
             await _end(answers)
 
@@ -292,12 +295,13 @@ class EngineClient:
         want: type[T],
         send: Callable[[bytes, float, Headers], Awaitable[Message]],
         timeout_s: float | None = None,
+        parent: str = "",
     ) -> T:
-        """Ask in the trace of a command, with a span for each attempt."""
-        payload, parent = _encode(command), getattr(command, "traceparent", "")
+        """Ask with a span for each attempt, in the trace of the asker or of the command."""
+        payload, parent = _encode(command), parent or getattr(command, "traceparent", "")
 
         async def attempt(attempt_timeout_s: float) -> AnyAnswer:
-            with tracing.ending(_begin_span(subject, parent)) as span:
+            with _begin_span(subject, parent) as span:
                 message = await send(payload, attempt_timeout_s, tracing.headers_of(span))
                 answer = _decode(message.data)
                 if isinstance(answer, TryAgain):

@@ -258,7 +258,7 @@ class CommitLoop:
         payload = commit.encode(
             fold.state.epoch, batch.time, fold.hash, batch.events, self._prev_took
         )
-        with tracing.ending(_begin_span(batch, fold.state.epoch, len(payload))) as span:
+        with _begin_span(batch, fold.state.epoch, len(payload)) as span:
             traceparent = tracing.traceparent_of(span) or batch.traceparent
             sequence = await self._append(payload, batch.types, traceparent)
             span.set_attribute("ipledger.sequence", sequence)

@@ -33,7 +33,7 @@ from ipledger.events.types import (
     SubnetDeleted,
     SubnetUpdated,
 )
-from ipledger.projections.rows import allocation_row
+from ipledger.projections.row_makers import allocation_row
 from ipledger.projections.state import State
 
 OUTCOMES: dict[type[object], str] = {

@@ -28,12 +28,15 @@ Spec: TypeAlias = PoolSpec | SubnetSpec | ReservationSpec
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A kind of custom resource: where the log has it, how it is deleted, what its status is."""
+    """A kind of custom resource: where the log has it, how it is deleted, what its status is.
+
+    `delete` takes a name and the traceparent of whoever asks.
+    """
 
     kind: Kind[Resource]
     names: Callable[[State], Iterable[str]]
     spec: Callable[[State, str], Spec | None]
-    delete: Callable[[EngineClient, str], Awaitable[Applied]]
+    delete: Callable[[EngineClient, str, str], Awaitable[Applied]]
     unknown: Reason
     status: Callable[[State, str], dict[str, Any]]
 
@@ -48,8 +51,8 @@ def _pool_spec(state: State, name: str) -> PoolSpec | None:
     return as_asked(pool.spec) if pool else None
 
 
-async def _end_pool(client: EngineClient, name: str) -> Applied:
-    return await client.delete_pool(name, when_empty=True)
+async def _end_pool(client: EngineClient, name: str, parent: str) -> Applied:
+    return await client.delete_pool(name, parent, when_empty=True)
 
 
 POOLS = Face(
