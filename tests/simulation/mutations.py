@@ -294,9 +294,10 @@ def an_append_is_not_fenced() -> Patch:
     """A commit does not say which one it follows."""
     publish = JetStream.publish
 
-    async def unfenced(self: JetStream, *args: Any, headers: dict[str, str], **rest: Any) -> Any:
-        rest_of = {k: v for k, v in headers.items() if k != Header.EXPECTED_LAST_SEQUENCE.value}
-        return await publish(self, *args, headers=rest_of, **rest)
+    async def unfenced(self: JetStream, *args: Any, **kwargs: Any) -> Any:
+        headers = dict(kwargs["headers"])  # the adapter's own are used again
+        del headers[Header.EXPECTED_LAST_SEQUENCE.value]
+        return await publish(self, *args, **{**kwargs, "headers": headers})
 
     return mock.patch.object(JetStream, "publish", unfenced)
 
