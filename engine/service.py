@@ -25,7 +25,7 @@ import nats.errors
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-from ipledger.engine import dry_run, queries
+from ipledger.engine import dry_run, queries, reading
 from ipledger.engine.answers import AnyAnswer, Checked, Checkpointed, Page, Refused, TryAgain
 from ipledger.engine.commands import (
     Allocate,
@@ -125,6 +125,7 @@ class EngineService:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
     patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
     _lists: int = field(default=0, init=False)
+    _tells_all: bool = field(default_factory=tells_all, init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -168,7 +169,7 @@ class EngineService:
             return await self._refuse(message, command)
         reply: Reply = partial(self._reply, message.reply)
         command = replace(command, node=names.node_of(node), received=self.engine.clock())
-        if tells_all():
+        if self._tells_all:
             return await self._submit(told(message, command, reply))
         return await self._submit(
             Request(command, reply, node=command.node, places=places(message.data))
@@ -252,14 +253,14 @@ class EngineService:
         position = str(state.position)
         match query:
             case queries.Pools():
-                pools = queries.pools(state, query)
+                pools = reading.pools(state, query)
                 return Page(position, pools=pools, exhaustion=self.engine.exhaustion(pools))
             case queries.Subnets():
-                return Page(position, subnets=queries.subnets(state, query))
+                return Page(position, subnets=reading.subnets(state, query))
             case queries.Reservations():
-                return Page(position, reservations=queries.reservations(state, query))
+                return Page(position, reservations=reading.reservations(state, query))
             case queries.Quarantines():
-                return Page(position, quarantines=queries.quarantines(state, query))
+                return Page(position, quarantines=reading.quarantines(state, query))
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case queries.AskCheckpoint():
@@ -289,7 +290,7 @@ class EngineService:
         payload = _encode(answer)
         if len(payload) <= self.bus.max_payload:
             yield payload
-        elif isinstance(answer, Page) and (halves := queries.halves(answer)):
+        elif isinstance(answer, Page) and (halves := reading.halves(answer)):
             for half in halves:
                 yield from self._parts(half)
         elif isinstance(answer, Refused) and answer.refusal.decision:
@@ -301,24 +302,24 @@ class EngineService:
             yield _encode(Refused("", Refusal(Reason.BAD_REQUEST, what)))
 
     async def _reply_found(
-        self, inbox: str, found: tuple[str, queries.Found | Refusal] | TryAgain | Refused
+        self, inbox: str, found: tuple[str, reading.Found | Refusal] | TryAgain | Refused
     ) -> None:
         answer: AnyAnswer
         match found:
             case (position, Refusal() as refusal):
                 answer = Refused(position, refusal)
-            case (position, rows) if len(rows) > queries.PAGE_ROWS:
+            case (position, rows) if len(rows) > reading.PAGE_ROWS:
                 return self._begin(self._send_pages(inbox, position, rows))
             case (position, rows):
-                answer = next(queries.pages(position, rows))
+                answer = next(reading.pages(position, rows))
             case answer:
                 pass
         self._lists -= 1
         return await self._reply(inbox, answer)
 
-    async def _send_pages(self, inbox: str, position: str, rows: queries.Found) -> None:
+    async def _send_pages(self, inbox: str, position: str, rows: reading.Found) -> None:
         try:
-            for page in queries.pages(position, rows):
+            for page in reading.pages(position, rows):
                 await self._reply(inbox, page)
                 await asyncio.sleep(0)  # commands go first
         finally:
@@ -344,13 +345,13 @@ def _checkpoint(state: State) -> Checkpointed:
 
 
 def _show(query: queries.Attached, state: State) -> Page:
-    rows = queries.attached(state, query)
-    return next(queries.pages(str(state.position), rows))
+    rows = reading.attached(state, query)
+    return next(reading.pages(str(state.position), rows))
 
 
 def _find(
     query: queries.AllocationsWhere | queries.Applications, state: State
-) -> tuple[str, queries.Found | Refusal]:
+) -> tuple[str, reading.Found | Refusal]:
     if isinstance(query, queries.Applications):
-        return str(state.position), queries.applications(state, query)
-    return str(state.position), queries.allocations(state, query)
+        return str(state.position), reading.applications(state, query)
+    return str(state.position), reading.allocations(state, query)
