@@ -11,7 +11,7 @@ from cyclopts import Parameter
 
 from ipledger.cli.connection import DEFAULT, Connection, engine_client, nats_client
 from ipledger.cli.errors import EXIT_DIFFERENCE, CliError
-from ipledger.cli.output import Column, Output, note, print_rows
+from ipledger.cli.output import Column, Output, field, note, print_rows
 
 if TYPE_CHECKING:
     from ipledger.engine.answers import Applied
@@ -31,15 +31,15 @@ _AT_ONCE = 64
 """Allocations on their way at a time: they share commits."""
 
 _CONTRADICTIONS = (
-    Column("ABOUT", attrgetter("about")),
+    field("ABOUT"),
     Column("ONE SIDE", attrgetter("one")),
     Column("OTHER SIDE", attrgetter("other")),
-    Column("LEFTOVER", attrgetter("leftover")),
+    field("LEFTOVER"),
 )
 _STEPS = (
-    Column("KIND", attrgetter("kind")),
-    Column("NAME", attrgetter("name")),
-    Column("OUTCOME", attrgetter("outcome")),
+    field("KIND"),
+    field("NAME"),
+    field("OUTCOME"),
     Column("ADDRESSES", _addresses),
 )
 
