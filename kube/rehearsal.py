@@ -11,8 +11,8 @@ from ipledger.engine.refusals import Refusal
 from ipledger.events.types import AllocationImported
 from ipledger.kube.disagreements import Contradiction
 from ipledger.kube.takeover import Plan
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, evolve
 
 _IMPORTED = "imported"
 _HELD = "held"
