@@ -12,6 +12,7 @@ import msgspec
 
 from ipledger.engine.applications import as_known, fault_of
 from ipledger.engine.auto_pools import Wish, subnet_named, updated, wishes
+from ipledger.engine.auto_selection import size_fault
 from ipledger.engine.commands import ImportAutoPool
 from ipledger.engine.pools import conflict
 from ipledger.engine.refusals import Reason, Refusal, invalid
@@ -102,6 +103,9 @@ def _wish(spec: PoolSpec, auto: AutoPool, told: Application) -> Wish | Refusal:
     asked = demand(told.annotations)
     if isinstance(asked, Refusal):
         return asked
+    unsized = size_fault(key_of(told), asked) if asked else None
+    if unsized is not None:
+        return unsized
     found: Iterator[Wish] = iter(())
     if asked is not None and asked.of(auto.interface) is not None:
         found = wishes(asked, auto.interface, auto.namespace, auto.owner, told.replicas)

@@ -27,7 +27,7 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate, ApplyPool
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.queries import AllocationsWhere
-from ipledger.engine.service import EngineService
+from ipledger.engine.service import LISTS_MAX, EngineService
 from ipledger.engine.waiting import NODE_MAX, QUEUE_MAX
 from ipledger.events import names
 from ipledger.events.embedded import EmbeddedServer
@@ -38,6 +38,7 @@ from ipledger.replay.verify import verify
 POOL = PoolSpec("pool", 0, "10.0.0.0/8", ips=("10.0.0.1-10.9.0.0",), default=True)
 NODES = 80
 PATIENCE_S = 120.0
+ATTACHED = b'{"sandbox":"s1","interface":"eth0"}'
 
 
 @dataclass
@@ -60,17 +61,19 @@ class Asked:
 
     async def send(self, node: str, payload: bytes) -> None:
         """Send one command of a node."""
+        await self.ask(names.node_command(self.realm, node, "allocate"), payload)
+
+    async def ask(self, subject: str, payload: bytes) -> None:
+        """Send anything."""
         self.sent += 1
-        subject = names.node_command(self.realm, node, "allocate")
         await self.nc.publish(subject, payload, reply=self._inbox)
 
-    async def add(self, node: str) -> None:
+    async def add(self, node: str, **more: object) -> None:
         """Send an ADD of a new pod."""
         uid = f"pod-{self.sent}"
         pod = {"namespace": "ns", "name": uid, "uid": uid}
-        await self.send(
-            node, json.dumps({"pod": pod, "sandbox": uid, "interface": "eth0"}).encode()
-        )
+        command = {"pod": pod, "sandbox": uid, "interface": "eth0", **more}
+        await self.send(node, json.dumps(command).encode())
 
     def counts(self) -> Counter[str]:
         """How many answers of each kind have come."""
@@ -213,4 +216,48 @@ async def test_a_node_that_floods_with_garbage_is_told_so_often_and_changes_noth
         assert await o.log.last() == before
         assert {type(answer) for answer in o.asked.answers} <= {Refused}
         assert 0 < len(o.asked.answers) < 5000
+        await o.is_whole()
+
+
+async def test_a_node_that_floods_with_questions_leaves_the_room_of_operators(
+    nats_server: EmbeddedServer, realm: str, tmp_path: Path
+) -> None:
+    async with overloaded(nats_server, realm, tmp_path) as o:
+        async with o.stuck():
+            for _ in range(10 * NODE_MAX):
+                await o.asked.ask(names.node_command(realm, "flooding", "show"), ATTACHED)
+            await o.waits(NODE_MAX)
+            await o.asked.ask(names.query(realm, "status"), b"{}")
+            await o.waits(NODE_MAX + 1)
+        async with asyncio.timeout(PATIENCE_S):
+            while "Status" not in o.asked.counts():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await o.is_whole()
+
+
+async def test_long_commands_take_the_room_of_several(
+    nats_server: EmbeddedServer, realm: str, tmp_path: Path
+) -> None:
+    async with overloaded(nats_server, realm, tmp_path) as o:
+        async with o.stuck():
+            for _ in range(20):
+                await o.asked.add("flooding", labels={"app": "x" * 500_000})
+            await o.asked.add("other")
+            await o.waits(3 + 1)
+        await o.asked.come(1 + 3 + 1)
+        await o.is_whole()
+
+
+async def test_only_a_few_lists_are_made_at_once(
+    nats_server: EmbeddedServer, realm: str, tmp_path: Path
+) -> None:
+    async with overloaded(nats_server, realm, tmp_path) as o:
+        async with o.stuck():
+            for _ in range(100):
+                await o.asked.ask(names.query(realm, "allocations"), b"{}")
+            await o.waits(LISTS_MAX)
+            await o.asked.come(100 - LISTS_MAX)
+            assert o.asked.counts() == {"TryAgain": 100 - LISTS_MAX}
+        await o.asked.come(101)
+        assert o.asked.counts()["Page"] == LISTS_MAX
         await o.is_whole()
