@@ -14,11 +14,8 @@ from ipledger.engine.refusals import Refusal
 from ipledger.events.types import AllocationImported
 from ipledger.kube.disagreements import Contradiction
 from ipledger.kube.takeover import Plan
-<<<<<<< HEAD
-from ipledger.projections.evolve import Moment, evolve
-=======
 from ipledger.projections.cluster import kinds
->>>>>>> main
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
 
 _IMPORTED = "imported"
