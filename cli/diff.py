@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ipledger.replay.difference import Difference
 
 _SHOWN_OF_ALLOCATION = ("namespace", "pod", "interface", "node", "addresses")
-_SHOWN_OF_RESOURCE = ("subnet", "ips", "total", "kind", "replicas")
+_SHOWN_OF_RESOURCE = ("subnet", "ips", "total", "kind", "replicas", "pool", "mac", "evidence")
 
 
 async def diff(
