@@ -33,8 +33,9 @@ from ipledger.events.position import START, Position
 from ipledger.events.types import AddressesReleased, AnyEvent
 from ipledger.projections import fence, fold, pool
 from ipledger.projections.allocations import Allocation, Identity
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.ranges import Intervals, parse_ranges
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from simulation.run import Result, run
 from simulation.stream import JetStream
 
