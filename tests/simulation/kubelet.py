@@ -58,13 +58,11 @@ class Kubelets:
         """The life of a pod: it is gone for its kubelet when this returns."""
         dies_at = self.world.loop.time() + lifetime_s
         ending: list[asyncio.Task[None]] = []
-        is_first = True
         while pod.is_wanted:
             self.sandboxes += 1
             sandbox = f"s{self.sandboxes}"
             life = self.nodes[pod.node].starts
-            is_up = await self._run_sandbox(pod, sandbox, is_first=is_first)
-            is_first = False
+            is_up = await self._run_sandbox(pod, sandbox)
             if is_up:
                 self.on_up(pod)
                 await self._wait_for_end(pod, dies_at)
@@ -108,14 +106,13 @@ class Kubelets:
         self.background.append(task)
         return task
 
-    async def _run_sandbox(self, pod: SimulatedPod, sandbox: str, *, is_first: bool) -> bool:
-        """ADDs. The first ones of a pod are probed, by an agent that lives on (ADR 83)."""
+    async def _run_sandbox(self, pod: SimulatedPod, sandbox: str) -> bool:
         for interface in pod.interfaces:
             patience_s = self.random.choice(_ADD_PATIENCE_S)
             outcome = await self._call("ADD", pod, sandbox, interface, patience_s)
             if outcome is None or outcome.code:
                 return False
-            if is_first and pod.owner is None and self.nodes[pod.node].starts == 1:
+            if pod.owner is None and self.nodes[pod.node].starts == 1:
                 self.book.is_no_strangers(outcome.addresses)
             self.book.added(pod.pod, interface, sandbox, outcome.addresses)
             if self.random.random() < 0.2:
