@@ -30,7 +30,7 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate, ApplyPool
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.queries import AllocationsWhere
-from ipledger.engine.service import LISTS_MAX, EngineService
+from ipledger.engine.service import LONG_MAX, EngineService
 from ipledger.engine.waiting import NODE_MAX, QUEUE_MAX
 from ipledger.events import names
 from ipledger.events.embedded import EmbeddedServer
@@ -267,18 +267,19 @@ async def test_long_commands_take_the_room_of_several(
         await o.is_whole()
 
 
-async def test_only_a_few_lists_are_made_at_once(
+async def test_only_a_few_long_questions_are_answered_at_once(
     nats_server: EmbeddedServer, realm: str, tmp_path: Path
 ) -> None:
     async with overloaded(nats_server, realm, tmp_path) as o:
         async with o.stuck():
-            for _ in range(100):
+            for _ in range(50):
                 await o.asked.ask(names.query(realm, "allocations"), b"{}")
-            await o.waits(LISTS_MAX)
-            await o.asked.come(100 - LISTS_MAX)
-            assert o.asked.counts() == {"TryAgain": 100 - LISTS_MAX}
+                await o.asked.ask(names.query(realm, "check"), b'{"commands":[]}')
+            await o.waits(LONG_MAX)
+            await o.asked.come(100 - LONG_MAX)
+            assert o.asked.counts() == {"TryAgain": 100 - LONG_MAX}
         await o.asked.come(101)
-        assert o.asked.counts()["Page"] == LISTS_MAX
+        assert o.asked.counts()["Page"] + o.asked.counts()["Checked"] == LONG_MAX
         await o.is_whole()
 
 
@@ -300,3 +301,15 @@ async def test_on_a_slow_disk_everybody_is_served_and_a_node_that_floods_may_try
         assert set(o.asked.counts()) == {"Allocated", "TryAgain"}
         assert "DELAYED" in (tmp_path / "strace.txt").read_text()
         await o.is_whole()
+
+
+async def test_a_check_of_too_many_changes_is_refused(
+    nats_server: EmbeddedServer, realm: str, tmp_path: Path
+) -> None:
+    many = b",".join([b'{"type":"DeletePool","name":"p"}'] * 1001)
+    async with overloaded(nats_server, realm, tmp_path) as o:
+        await o.asked.ask(names.query(realm, "check"), b'{"commands":[' + many + b"]}")
+        await o.asked.come(1)
+        (refused,) = o.asked.answers
+        assert isinstance(refused, Refused)
+        assert "length <= 1000 - at `$.commands`" in refused.refusal.message
