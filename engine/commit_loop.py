@@ -31,8 +31,9 @@ from ipledger.events import commit, tracing
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.tracing import NO_SPAN
 from ipledger.events.types import LeadershipTaken
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
