@@ -39,8 +39,9 @@ demo: $(STAMP) debian ## Start everything and show the main job
 test: $(STAMP) debian ## Run all tests, on real servers and real plugins
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-simulate: $(STAMP) ## Run the simulator on SEEDS=<how many>, or tell one run with SEED=<which>
-	PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED),$(or $(SEEDS),1000))
+simulate: $(STAMP) ## Run the simulator on SEEDS=<how many>; tell one run with SEED=<which>; try MISTAKES=1
+	PYTHONPATH=tests $(BIN)/python -m simulation \
+	    $(if $(MISTAKES),--mistakes,$(if $(SEED),--seed $(SEED),$(or $(SEEDS),1000)))
 
 fuzz: $(STAMP) ## Feed hostile input to every edge, or TARGETS="cni …", for MINUTES=5 (DRIVER=atheris)
 	PYTHONPATH=tests $(BIN)/python -m fuzz --minutes $(or $(MINUTES),5) --driver $(or $(DRIVER),hypothesis) $(TARGETS)

@@ -2,7 +2,8 @@
 
 110 pods are the kubelet's default limit. Each round starts 110 shims at once through the C driver,
 against `ipledger agent` and `ipledger engine` on a nats-server of their own, and ends them again.
-The shim's memory is looked at while it waits for an agent that was stopped (SIGSTOP).
+The shim's memory is looked at while it waits for an agent that was stopped (SIGSTOP). A second
+agent is told of a cluster, whose API server is not there.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ from ipledger.events.facts import PoolSpec
 
 PODS = 110
 ROUNDS = 7
+KUBECONFIG = {
+    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+    "users": [{"name": "u", "user": {"token": "none"}}],
+    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+    "current-context": "c",
+}
 POOL = PoolSpec("pool", 0, "10.0.0.0/16", ips=("10.0.0.1-10.0.255.0",), default=True)
 
 
@@ -61,6 +68,15 @@ def shim_mib(agent: AgentProgram, config: Path) -> float:
     return memory
 
 
+def in_cluster_mib(realm: Replicas, root: Path) -> float:
+    """The memory of an agent that watches a cluster, once it is ready."""
+    path = root / "kubeconfig"
+    path.write_text(json.dumps(KUBECONFIG))
+    agent = realm.add_agent(kubeconfig=path)
+    agent.start()
+    return resident_mib(agent.program.pid)
+
+
 def measure(realm: Replicas, root: Path) -> list[list[str]]:
     """The rows of the table."""
     agent = realm.agents[0]
@@ -82,6 +98,7 @@ def measure(realm: Replicas, root: Path) -> list[list[str]]:
         ["the slowest of them, ms", median_and_spread([slowest for _, slowest in rounds], 0)],
         ["the agent's memory when it is ready, MiB", f"{fresh:.1f}"],
         ["at its peak, MiB", f"{resident_mib(agent.program.pid, 'VmHWM'):.1f}"],
+        ["when it is ready in a cluster, MiB", f"{in_cluster_mib(realm, root):.1f}"],
         ["a waiting shim's memory, MiB", f"{waiting:.2f}"],
     ]
 

@@ -30,7 +30,7 @@ from eventsourcing.sqlite import SQLiteApplicationRecorder, SQLiteDatastore
 from harness import report
 from support import traffic
 
-from ipledger.engine import queries
+from ipledger.engine import queries, reading
 from ipledger.events.clock import format_time
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.jetstream import JetStreamLog
@@ -70,7 +70,7 @@ async def main(events: int) -> int:
     with tempfile.TemporaryDirectory(prefix="ipledger-bench-") as folder:
         root = Path(folder)
         ledger = await written(root / "ledger.db", events)
-        rows = await reading(ledger, events)
+        rows = await from_ledger(ledger, events)
         rows += await streaming(root, ledger, min(events, STREAMED_EVENTS))
         past, made = await history(root / "history.db", ledger)
         rows += made
@@ -114,7 +114,7 @@ async def folded(log: ReadableLog) -> None:
     gc.enable()
 
 
-async def reading(ledger: Ledger, events: int) -> Rows:
+async def from_ledger(ledger: Ledger, events: int) -> Rows:
     """Fold and verify from a ledger."""
     fold, fold_own = await timed(lambda: folded(ledger))
     verified, verified_own = await timed(lambda: _verified(ledger))
@@ -229,7 +229,7 @@ async def _touched(past: Past, address: str) -> int:
 
 
 async def _pools(past: Past, position: Position) -> None:
-    queries.pools(await past.state(position), queries.Pools())
+    reading.pools(await past.state(position), queries.Pools())
 
 
 async def annotation(root: Path, past: Past) -> Rows:

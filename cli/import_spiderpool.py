@@ -72,8 +72,7 @@ async def import_spiderpool(
     from ipledger.kube.takeover import plan
 
     made = plan(found)
-    steps, refused = await _rehearsed(connection, made)
-    contradictions = [*made.contradictions, *refused]
+    steps, contradictions = await _rehearsed(connection, made)
     left_out = [c for c in contradictions if c.leftover and skip_leftovers]
     for one in left_out:
         note(f"left out: {one.about}: {one.one}, but {one.other}")
@@ -82,7 +81,9 @@ async def import_spiderpool(
         print_rows(against, _CONTRADICTIONS, output)
         note(f"error: {len(against)} contradictions; nothing was changed")
         return EXIT_DIFFERENCE
-    if not dry_run:
+    if all(step.outcome == "unchanged" for step in steps):
+        note("nothing to import: the log has all of it")
+    elif not dry_run:
         async with engine_client(connection) as client:
             await _carry_out(client, made, steps)
     print_rows(_marked(steps, dry_run=dry_run), _STEPS, output)
@@ -119,21 +120,25 @@ async def _rehearsed(connection: Connection, made: Plan) -> tuple[list[Step], li
 
 
 async def _carry_out(client: EngineClient, made: Plan, steps: list[Step]) -> None:
-    """Give the commands. What was done stays done, whatever becomes of the rest.
+    """Give the commands that change something; what was done stays done, whatever becomes of the
+    rest.
 
     A pool that changes gives out nothing until its allocations are there: an ADD that comes in
     between must not get an address in use.
     """
-    from ipledger.engine.commands import ApplyPool, ImportAutoPool
+    from ipledger.engine.commands import ApplyPool, ImportAllocation, ImportAutoPool
 
+    commands = [*(resource.command for resource in made.resources), *made.allocations]
+    steps_of = zip(commands, steps, strict=True)
+    due = [command for command, step in steps_of if step.outcome != "unchanged"]
     opened: list[ApplyPool | ImportAutoPool] = []
-    for resource, step in zip(made.resources, steps, strict=False):  # behind them, allocations
-        command = resource.command
-        if isinstance(command, ApplyPool | ImportAutoPool) and step.outcome != "unchanged":
+    for command in due:
+        if isinstance(command, ApplyPool | ImportAutoPool):
             opened.append(command)
-            command = _closed(command)
-        await _give(client, command)
-    await _import_all(client, made.allocations)
+            await _give(client, _closed(command))
+        elif not isinstance(command, ImportAllocation):
+            await _give(client, command)
+    await _import_all(client, [c for c in due if isinstance(c, ImportAllocation)])
     for command in opened:
         await _give(client, command)
 

@@ -15,7 +15,6 @@ from ipledger.cli.connection import Server
 from ipledger.cli.output import note
 from ipledger.cli.roles import Process, connected, serve
 from ipledger.cni.agent import Agent
-from ipledger.cni.cluster_view import cluster_view
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.metrics import REGISTRY, OutboxMetrics
 from ipledger.cni.outbox import Outbox
@@ -100,6 +99,8 @@ async def running_agent(
 async def _pods(options: AgentOptions, metrics: Exposition) -> AsyncGenerator[PodView | None]:
     """What the cluster knows of pods, None where there is no cluster."""
     if options.cluster.is_there:
+        from ipledger.cni.cluster_view import cluster_view
+
         async with cluster_view(options.cluster.kubeconfig, options.node) as view:
             metrics.add(WatchMetrics(Role.AGENT, view.watches))
             yield view

@@ -21,20 +21,10 @@ from nats.aio.client import Client as NatsClient
 from ipledger.cli.connection import Server
 from ipledger.cli.credentials import nats_options, whose
 from ipledger.cli.errors import CliError, DifferenceError
-from ipledger.cni.agent import AgentError
-from ipledger.cni.outbox import StoreError
-from ipledger.cni.probe import ProbeError
-from ipledger.events.access import AccessError
-from ipledger.events.checkpoint import CheckpointError
-from ipledger.events.embedded import EmbeddedServerError
-from ipledger.events.jetstream import LogSettingsError
-from ipledger.events.ledger import LedgerError
-from ipledger.events.log import BrokenLogError, LogUnavailableError
+from ipledger.events.log import BrokenLogError
 from ipledger.events.logs import LogSettings, to_stderr
 from ipledger.events.tasks import end
-from ipledger.events.tracing_sdk import TracingError, tracing_by
-from ipledger.kube.lease import LeaseLostError
-from ipledger.projections.cluster.live.connect import KubeconfigError
+from ipledger.events.tracing_sdk import tracing_by
 
 _log = logging.getLogger(__name__)
 
@@ -42,23 +32,6 @@ _RECONNECT_S = 0.1
 _PING_S = 2.0  # a server that has answered no two of these is given up for another
 _SAME_ERROR_S = 10.0
 _CLOSE_S = 5.0
-_EXPECTED = (
-    AccessError,
-    AgentError,
-    CheckpointError,
-    EmbeddedServerError,
-    KubeconfigError,
-    LeaseLostError,
-    LedgerError,
-    LogSettingsError,
-    LogUnavailableError,
-    ProbeError,
-    StoreError,
-    OSError,
-    TimeoutError,
-    TracingError,
-    nats.errors.Error,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +69,44 @@ def serve(
         ledger, source = (f" --ledger {files}", files) if files else ("", "…/ledger.db")
         advice = f"see `ipledger verify{ledger}`, then `ipledger restore --from {source}`"
         raise DifferenceError(f"{error}; {advice}") from error
-    except _EXPECTED as error:
-        raise CliError(str(error)) from error
+    except Exception as error:
+        if isinstance(error, _expected()):
+            raise CliError(str(error)) from error
+        raise
+
+
+def _expected() -> tuple[type[Exception], ...]:
+    """What a role may end with, as one line; each role loads only what it raises itself."""
+    from ipledger.cni.agent import AgentError
+    from ipledger.cni.outbox import StoreError
+    from ipledger.cni.probe import ProbeError
+    from ipledger.events.access import AccessError
+    from ipledger.events.checkpoint import CheckpointError
+    from ipledger.events.embedded import EmbeddedServerError
+    from ipledger.events.jetstream import LogSettingsError
+    from ipledger.events.ledger import LedgerError
+    from ipledger.events.log import LogUnavailableError
+    from ipledger.events.tracing_sdk import TracingError
+    from ipledger.kube.lease import LeaseLostError
+    from ipledger.projections.cluster.live.connect import KubeconfigError
+
+    return (
+        AccessError,
+        AgentError,
+        CheckpointError,
+        EmbeddedServerError,
+        KubeconfigError,
+        LeaseLostError,
+        LedgerError,
+        LogSettingsError,
+        LogUnavailableError,
+        ProbeError,
+        StoreError,
+        OSError,
+        TimeoutError,
+        TracingError,
+        nats.errors.Error,
+    )
 
 
 async def _until_signal(role: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -115,6 +115,7 @@ POOL_COLUMNS = (
     Column("IPS", _joined_of("ips"), wide=True),
     Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
     Column("ROUTES", _routes, wide=True),
+    Column("INHERITED", _joined_of("inherited"), wide=True),
     Column("POD-AFFINITY", _selector("pod_affinity"), wide=True),
     Column("NAMESPACES", _joined_of("namespace_name"), wide=True),
     Column("NAMESPACE-AFFINITY", _selector("namespace_affinity"), wide=True),

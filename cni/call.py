@@ -17,7 +17,7 @@ from ipledger.cni.handler import CniHandler
 from ipledger.cni.metrics import DURATION, REQUESTS
 from ipledger.cni.request import COMMANDS, CniRequest, cni_version_of, parse
 from ipledger.engine.commands import Steps
-from ipledger.engine.telling import attributes_of
+from ipledger.engine.wording import attributes_of
 from ipledger.events import traceparent, tracing
 from ipledger.events.logs import tell
 from ipledger.events.wall_clock import wall_clock

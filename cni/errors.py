@@ -6,8 +6,7 @@ from enum import IntEnum
 
 import msgspec
 
-from ipledger.engine.choice import describe
-from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.refusals import Reason, Refusal, describe
 from ipledger.events.quoting import cut
 
 

@@ -28,8 +28,8 @@ from ipledger.engine.commands import Allocate, Conflict, Release, RetainAttachme
 from ipledger.engine.commands import Attachment as Listed
 from ipledger.engine.queries import Attached
 from ipledger.engine.refusals import Reason, Refusal
-from ipledger.engine.telling import facts_of
 from ipledger.engine.waiting import NODE_MAX
+from ipledger.engine.wording import facts_of
 from ipledger.events import tracing
 from ipledger.events.position import START, Position
 from ipledger.projections.fence import FENCE_MICROS
@@ -173,7 +173,8 @@ class CniHandler:
         if not interface:
             return await ask()
         async with self.proving.turn((request.sandbox, request.interface)):
-            return await self.proving.proved(ask, interface, await self._told(until))
+            told = await self._told(until)
+            return await self.proving.proved(ask, interface, told, request.traceparent)
 
     async def _told(self, until: float) -> Position:
         """The newest position that this agent was told; one that has just started asks for it."""
@@ -210,7 +211,7 @@ class CniHandler:
         if self.pods is None:
             return request
         try:
-            with tracing.ending(tracing.begin("cni.pod", request.traceparent)):
+            with tracing.begin("cni.pod", request.traceparent):
                 return await self.pods.completed(request)
         except CniError:
             self._refused.add((request.sandbox, request.interface))  # the engine never heard of it

@@ -18,6 +18,11 @@ REGISTRY = CollectorRegistry()
 REQUESTS = table.CNI_REQUESTS.counter(REGISTRY)
 DURATION = table.CNI_DURATION.histogram(REGISTRY)
 
+PROBES = table.PROBES.counter(REGISTRY)
+PROBE_DURATION = table.PROBE_DURATION.histogram(REGISTRY)
+
+for _outcome in ("free", "conflict", "proxied", "failed"):
+    PROBES.labels(_outcome)
 for _command in COMMANDS:  # from zero on, so that the first call is an increase
     REQUESTS.labels(_command, 0)
     DURATION.labels(_command)

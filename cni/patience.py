@@ -35,7 +35,7 @@ class PatientServer(web.Server):
         self._connections_max = connections_max
         self._busy = busy
         self._handler = handler
-        self._awaited = set[RequestHandler]()
+        self._awaited = dict[RequestHandler, asyncio.TimerHandle]()
         super().__init__(
             self._hear,
             access_log=None,
@@ -51,18 +51,19 @@ class PatientServer(web.Server):
         if len(self.connections) >= self._connections_max:
             return cast(RequestHandler, _Busy(self._busy))
         protocol = super().__call__()
-        self._awaited.add(protocol)
-        asyncio.get_running_loop().call_later(self._arrival_s, self._give_up, protocol)
+        later = asyncio.get_running_loop().call_later
+        self._awaited[protocol] = later(self._arrival_s, self._give_up, protocol)
         return protocol
 
     async def _hear(self, request: web.BaseRequest) -> web.StreamResponse:
-        self._awaited.discard(request.protocol)
+        waiting = self._awaited.pop(request.protocol, None)
+        if waiting is not None:
+            waiting.cancel()  # else it would keep the protocol until then
         return await self._handler(request)
 
     def _give_up(self, protocol: RequestHandler) -> None:
-        if protocol in self._awaited:
-            self._awaited.remove(protocol)
-            protocol.force_close()
+        del self._awaited[protocol]
+        protocol.force_close()
 
 
 class _Busy(asyncio.Protocol):

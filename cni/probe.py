@@ -1,7 +1,7 @@
-"""The probe: does something on the link answer to an address already (ADR 83)?
+"""The probe: does something on the link have an address already (ADR 83)?
 
-Raw sockets on a named interface, opened for one window and closed behind it: an agent that is
-not probing reads no frame.
+Who answers to every address has none of them (ADR 105). Raw sockets on a named interface, opened
+for one window and closed behind it: an agent that is not probing reads no frame.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import socket
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from random import Random
+from typing import NamedTuple, TypeAlias
 
 from ipledger.cni.frames import (
     ALL_NODES_MAC,
@@ -22,6 +24,7 @@ from ipledger.cni.frames import (
     seen_in,
     solicited_node_mac,
 )
+from ipledger.cni.proxies import controls, proxies
 from ipledger.events.addresses import parse_ip
 from ipledger.events.quoting import quote
 
@@ -32,6 +35,8 @@ _FRAMES_AT_ONCE = 64
 """Frames read before others have their turn: a flood must not stop the agent."""
 _WINDOWS_AT_ONCE = 64
 """Each has two sockets, until they are closed."""
+_PROXY_WAIT_S = 1.0
+"""How long answers for others are waited for: a proxy may take its time (Linux: 0.8 s)."""
 
 _LOAD_BYTE, _IS_EQUAL, _RETURN = 0x30, 0x15, 0x06  # linux/bpf_common.h
 _NEIGHBOURS = (  # ICMPv6 types 135 and 136; the kernel drops all other IPv6
@@ -73,23 +78,36 @@ class ProbeSettings:
 NO_PROBE = ProbeSettings()
 
 
+class Answered(NamedTuple):
+    """Addresses by who has them, and by who alone answered to them but answers for all others."""
+
+    owners: Mapping[str, str]
+    proxies: Mapping[str, str]
+
+
+_Found: TypeAlias = dict[bytes, list[bytes]]
+"""The MACs that answered to each address, in the order in which they did."""
+
+
 @dataclass(slots=True)
 class Probe:
     """Asks the links of this machine."""
 
     settings: ProbeSettings = NO_PROBE
+    random: Random = field(default_factory=Random)
     _room: asyncio.Semaphore = field(
         default_factory=lambda: asyncio.Semaphore(_WINDOWS_AT_ONCE), init=False
     )
 
-    async def answered(self, interface: str, addresses: Iterable[str]) -> Mapping[str, str]:
-        """Those of the addresses that something answers to, with its MAC. Raises `ProbeError`.
+    async def answered(self, interface: str, addresses: Iterable[str]) -> Answered:
+        """Those of the addresses (with prefix lengths) that something answers to, with its MAC.
 
         All are asked at once, and others run meanwhile. It takes `requests` times `wait_s` unless
-        all are answered before. Of several requests, an answer to the first alone does not count:
-        the link of a pod that was just deleted lives a little longer than its address.
+        all are answered before, and up to a second more where one is. Of several requests, an
+        answer to the first alone does not count: the link of a pod that was just deleted lives a
+        little longer than its address. Raises `ProbeError`.
         """
-        texts = {_packed(text): text for text in addresses}
+        texts = {_packed(_ip(text)): text for text in addresses}
         await self._room.acquire()
         try:
             link = _open(interface, tuple(texts))
@@ -97,16 +115,36 @@ class Probe:
             self._room.release()
             raise
         try:
-            found = await _window(self.settings, link, frozenset(texts))
+            found = await _window(link, frozenset(texts), self.settings)
+            return await self._told_apart(link, found, texts) if found else Answered({}, {})
         finally:
             self._close(link)
-        return {texts[address]: mac.hex(":") for address, mac in found.items()}
+
+    async def _told_apart(self, link: _Link, found: _Found, texts: Mapping[bytes, str]) -> Answered:
+        """Who has an address, and who answers to any: all are asked for others of their subnets."""
+        asked = {
+            address: controls(address, int(texts[address].partition("/")[2]), self.random)
+            for address in found
+        }
+        wanted = frozenset(found).union(*asked.values())
+        settings = ProbeSettings(link.interface, 1, _PROXY_WAIT_S)
+        heard = await _window(link, wanted, settings) if wanted > found.keys() else {}
+        owners, others = dict[str, str](), dict[str, str]()
+        for address, macs in found.items():
+            answering_all = proxies(heard, asked[address])
+            own = [m for m in (*macs, *heard.get(address, ())) if m not in answering_all]
+            (owners if own else others)[_ip(texts[address])] = (own or macs)[0].hex(":")
+        return Answered(owners, others)
 
     def _close(self, link: _Link) -> None:
         """Linux closes a packet socket only when no CPU uses it any more, which takes tens of
         milliseconds: nobody waits for it."""
         closing = asyncio.get_running_loop().run_in_executor(None, link.close)
         closing.add_done_callback(lambda _: self._room.release())
+
+
+def _ip(text: str) -> str:
+    return text.partition("/")[0]
 
 
 def _packed(text: str) -> bytes:
@@ -134,22 +172,19 @@ class _Link:
         except OSError as error:
             raise _failed(self.interface, str(error)) from None
 
-    def read(
-        self, sock: socket.socket, wanted: frozenset[bytes], found: dict[bytes, bytes]
-    ) -> None:
+    def read(self, sock: socket.socket, wanted: frozenset[bytes], found: _Found) -> None:
         """Take in what has come. An interface that went away shows when it is asked again."""
         with contextlib.suppress(OSError):
             for _ in range(_FRAMES_AT_ONCE):
                 frame, (_, _, kind, *_) = sock.recvfrom(_FRAME_MAX)
                 seen = seen_in(frame, self.mac) if kind != socket.PACKET_OUTGOING else None
                 if seen is not None and seen.address in wanted:
-                    found.setdefault(seen.address, seen.mac)
+                    found.setdefault(seen.address, []).append(seen.mac)
 
 
-async def _window(
-    settings: ProbeSettings, link: _Link, wanted: frozenset[bytes]
-) -> dict[bytes, bytes]:
-    loop, found, done = asyncio.get_running_loop(), dict[bytes, bytes](), asyncio.Event()
+async def _window(link: _Link, wanted: frozenset[bytes], settings: ProbeSettings) -> _Found:
+    loop, done = asyncio.get_running_loop(), asyncio.Event()
+    found: _Found = {}
 
     def readable(sock: socket.socket) -> None:
         link.read(sock, wanted, found)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from ipledger.cni.errors import CniError, Code
-from ipledger.cni.probe import Probe, ProbeError
+from ipledger.cni.metrics import PROBE_DURATION, PROBES
+from ipledger.cni.probe import Answered, Probe, ProbeError
 from ipledger.engine.answers import Allocated
 from ipledger.engine.client import RefusedError
 from ipledger.engine.commands import Conflict
+from ipledger.events import tracing
 from ipledger.events.position import Position
 from ipledger.events.wall_clock import wall_clock
 from ipledger.projections.rows import AllocationRow
@@ -50,22 +52,26 @@ class Proving:
         """One ADD of an attachment at a time: the second gets what the first one proved."""
         return self._turns.setdefault(attachment, asyncio.Lock())
 
-    async def proved(self, ask: Ask, interface: str, told: Position) -> Allocated:
-        """Addresses that nothing on `interface` answers to. Raises `CniError` where none is found.
+    async def proved(self, ask: Ask, interface: str, told: Position, parent: str = "") -> Allocated:
+        """Addresses that nothing on `interface` has. Raises `CniError` where none is found.
 
         `told` is the newest position that this agent knew before: what was allocated behind it,
-        no pod has. Where the interface cannot be probed, they are handed over as they are.
+        no pod has. Where that cannot be found out, they are handed over as they are. `parent` is
+        the traceparent of the ADD.
         """
         answer, conflicts = await ask(()), tuple[Conflict, ...]()
         for _ in range(_TRIES):
             held = answer.allocation
-            conflicts = await self._conflicts(held, interface) if self._is_new(held, told) else ()
+            conflicts = ()
+            if self._is_new(held, told):
+                conflicts = await self._conflicts(held, interface, parent)
             if not conflicts:
                 self._unproven.pop(held.id, None)
                 return answer
             answer = await _asked_again(ask, conflicts)
         self._is_new(answer.allocation, told)
-        message = f"others answer to {_TRIES} addresses in turn; the last is {_shown(conflicts)}"
+        shown = _shown({c.address: c.mac for c in conflicts})
+        message = f"others answer to {_TRIES} addresses in turn; the last is {shown}"
         raise CniError(Code.ADDRESS_CONFLICT, message)
 
     def _is_new(self, held: AllocationRow, told: Position) -> bool:
@@ -75,20 +81,40 @@ class Proving:
                 self._unproven.popitem(last=False)
         return held.id in self._unproven
 
-    async def _conflicts(self, held: AllocationRow, interface: str) -> tuple[Conflict, ...]:
+    async def _conflicts(
+        self, held: AllocationRow, interface: str, parent: str
+    ) -> tuple[Conflict, ...]:
         try:
-            found = await self.probe.answered(interface, [a.ip for a in held.addresses])
+            found = await self._probed(held, interface, parent)
         except ProbeError as error:
             _log.warning(
                 "the addresses of %s/%s are not probed: %s", held.namespace, held.pod, error
             )
             return ()
-        now = wall_clock()
-        conflicts = tuple(Conflict(address=a, mac=mac, seen=now) for a, mac in found.items())
-        if conflicts:
+        about = held.id, held.namespace, held.pod, interface
+        if found.proxies:
+            what = "allocation %s of %s/%s cannot be probed on interface %s, proxy ARP or NDP: %s"
+            _log.warning(what, *about, _shown(found.proxies))
+        if found.owners:
             what = "allocation %s of %s/%s is in conflict on interface %s: %s"
-            _log.warning(what, held.id, held.namespace, held.pod, interface, _shown(conflicts))
-        return conflicts
+            _log.warning(what, *about, _shown(found.owners))
+        now = wall_clock()
+        return tuple(Conflict(address=a, mac=m, seen=now) for a, m in found.owners.items())
+
+    async def _probed(self, held: AllocationRow, interface: str, parent: str) -> Answered:
+        """Ask the link, and count what it says of each address."""
+        addresses = [address.address for address in held.addresses]
+        about = {"network.interface.name": interface, "ipledger.addresses": ",".join(addresses)}
+        counted = Counter({"failed": len(addresses)})
+        try:
+            with PROBE_DURATION.time(), tracing.begin("cni.probe", parent, attributes=about):
+                found = await self.probe.answered(interface, addresses)
+            counted = Counter(conflict=len(found.owners), proxied=len(found.proxies))
+            counted["free"] = len(addresses) - counted.total()
+        finally:
+            for outcome, count in counted.items():
+                PROBES.labels(outcome).inc(count)
+        return found
 
 
 async def _asked_again(ask: Ask, conflicts: tuple[Conflict, ...]) -> Allocated:
@@ -96,9 +122,10 @@ async def _asked_again(ask: Ask, conflicts: tuple[Conflict, ...]) -> Allocated:
         return await ask(conflicts)
     except RefusedError as error:
         refused = CniError.of_refusal(error.refusal)
-        message = f"{_shown(conflicts)}, and there is no other: {refused}"
+        shown = _shown({c.address: c.mac for c in conflicts})
+        message = f"{shown}, and there is no other: {refused}"
         raise CniError(refused.code, message, refused.details, refused.reason) from error
 
 
-def _shown(conflicts: tuple[Conflict, ...]) -> str:
-    return ", ".join(f"{c.address} (answered by {c.mac})" for c in conflicts)
+def _shown(macs: Mapping[str, str]) -> str:
+    return ", ".join(f"{address} (answered by {mac})" for address, mac in macs.items())

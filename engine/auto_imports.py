@@ -12,12 +12,12 @@ import msgspec
 
 from ipledger.engine.applications import as_known, fault_of
 from ipledger.engine.auto_pools import Wish, subnet_named, updated, wishes
+from ipledger.engine.auto_selection import size_fault
 from ipledger.engine.commands import ImportAutoPool
-from ipledger.engine.pool_checks import checked
 from ipledger.engine.pools import conflict
 from ipledger.engine.refusals import Reason, Refusal, invalid
 from ipledger.engine.subnet_annotations import demand, ip_number
-from ipledger.engine.subnets import inherited
+from ipledger.engine.subnets import completed
 from ipledger.events.facts import Application, AutoPool, PoolSpec
 from ipledger.events.types import AnyEvent, ApplicationCreated, PoolCreated
 from ipledger.projections.applications import key_of, key_of_owner
@@ -35,7 +35,7 @@ def import_auto_pool(state: State, command: ImportAutoPool) -> tuple[AnyEvent, .
     if auto is None:
         return Refusal(Reason.BAD_REQUEST, "pool.auto: it says not whose the pool is", "pool.auto")
     refusal = next(_malformed(command, auto), None)
-    spec = refusal or checked(inherited(state, command.pool))
+    spec = refusal or completed(state, command.pool)
     if isinstance(spec, Refusal):
         return spec
     existing = state.pools.get(spec.name)
@@ -103,6 +103,9 @@ def _wish(spec: PoolSpec, auto: AutoPool, told: Application) -> Wish | Refusal:
     asked = demand(told.annotations)
     if isinstance(asked, Refusal):
         return asked
+    unsized = size_fault(key_of(told), asked) if asked else None
+    if unsized is not None:
+        return unsized
     found: Iterator[Wish] = iter(())
     if asked is not None and asked.of(auto.interface) is not None:
         found = wishes(asked, auto.interface, auto.namespace, auto.owner, told.replicas)

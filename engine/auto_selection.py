@@ -99,6 +99,14 @@ def _candidates(
     return AutoCandidates(pools, subnets, tuple(events), drafts)
 
 
+def size_fault(key: ApplicationKey, asked: Demand) -> Refusal | None:
+    """What is wrong with a number that follows an application of which nobody knows the size."""
+    if asked.number.fixed is not None or (key.group, key.kind) in _COUNTED:
+        return None
+    what = f"must be a fixed number such as 5: how many pods a {key.kind} wants is not known"
+    return wrong(IP_NUMBER, asked.number_text, what)
+
+
 def _replicas(state: State, command: Allocate, key: ApplicationKey, asked: Demand) -> int | Refusal:
     """How many pods the application wants: what the log knows, or this ADD if it knows of more."""
     known = state.applications.get(key)
@@ -106,9 +114,9 @@ def _replicas(state: State, command: Allocate, key: ApplicationKey, asked: Deman
     told += [] if command.replicas is None else [command.replicas]
     if asked.number.fixed is not None:
         return max(told, default=0)
-    if (key.group, key.kind) not in _COUNTED:
-        what = f"must be a fixed number such as 5: how many pods a {key.kind} wants is not known"
-        return wrong(IP_NUMBER, command.annotations.get(IP_NUMBER, ""), what)
+    unsized = size_fault(key, asked)
+    if unsized is not None:
+        return unsized
     if not told:
         message = f"nobody told how many replicas {key} has, so that its pool has no size"
         return Refusal(Reason.REPLICAS_UNKNOWN, message, "owner", str(key))

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from ipledger.engine import pod_annotations
 from ipledger.engine.commands import Allocate
 from ipledger.engine.filters import passed_over
-from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.refusals import Reason, Refusal, describe
 from ipledger.engine.selection import Selected
 from ipledger.events.addresses import format_ip
 from ipledger.events.facts import Address, Candidate, Verdict
@@ -158,9 +158,3 @@ def _none_left(
         f"no {families} address for {command.pod} interface {command.interface}: {why}",
         decision=decision,
     )
-
-
-def describe(candidate: Candidate) -> str:
-    """A pool's verdict as a phrase: `pool a is exhausted (4 of 4 addresses in use)`."""
-    detail = f" ({candidate.detail})" if candidate.detail else ""
-    return f"pool {candidate.pool} is {candidate.verdict}{detail}"

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 import msgspec
 import nats.errors
@@ -53,7 +53,7 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events import names, tracing
-from ipledger.events.bus import Bus, Subscription
+from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import START, Position
 from ipledger.events.types import CheckpointSigned
 
@@ -66,6 +66,7 @@ _RETRY_MAX_S = 0.25  # an agent must not miss a takeover for long
 _PAGE_TIMEOUT_S = 5.0
 
 T = TypeVar("T", bound=AnyAnswer)
+Headers: TypeAlias = dict[str, str] | None
 
 _decode: Callable[[bytes], AnyAnswer] = msgspec.json.Decoder(AnyAnswer).decode
 _APPLY_VERBS: dict[type[AnyApply], str] = {
@@ -118,17 +119,17 @@ class EngineClient:
     async def allocate(self, command: Allocate, timeout_s: float | None = None) -> Allocated:
         """Send a node's ADD."""
         subject = names.node_command(self.realm, command.node, "allocate")
-        return await self._command(subject, command, Allocated, timeout_s)
+        return await self._node(subject, command, Allocated, timeout_s)
 
     async def release(self, command: Release, timeout_s: float | None = None) -> Released:
         """Send a node's DEL."""
         subject = names.node_command(self.realm, command.node, "release")
-        return await self._command(subject, command, Released, timeout_s)
+        return await self._node(subject, command, Released, timeout_s)
 
     async def retain(self, command: RetainAttachments, timeout_s: float | None = None) -> Retained:
         """Send a node's GC."""
         subject = names.node_command(self.realm, command.node, "retain")
-        return await self._command(subject, command, Retained, timeout_s)
+        return await self._node(subject, command, Retained, timeout_s)
 
     async def confirm(self, node: str, timeout_s: float | None = None) -> Applied:
         """Whether the commands of a node reach an engine that leads."""
@@ -140,30 +141,33 @@ class EngineClient:
         subject = names.node_command(self.realm, query.node, "show")
         return await self._ask(subject, self._encode_query(query), Page, timeout_s)
 
-    async def apply(self, command: AnyApply) -> Applied:
-        """Create or change what a manifest describes."""
-        return await self._admin(_APPLY_VERBS[type(command)], command, Applied)
+    async def apply(self, command: AnyApply, parent: str = "") -> Applied:
+        """Create or change what a manifest describes. `parent` is the traceparent of the asker."""
+        return await self._admin(_APPLY_VERBS[type(command)], command, Applied, parent)
 
-    async def delete_pool(self, name: str, *, when_empty: bool = False) -> Applied:
+    async def delete_pool(
+        self, name: str, parent: str = "", *, when_empty: bool = False
+    ) -> Applied:
         """Delete a pool, which with `when_empty` may still be in use."""
         command = DeletePool(name=name, when_empty=when_empty)
-        return await self._admin("delete-pool", command, Applied)
+        return await self._admin("delete-pool", command, Applied, parent)
 
-    async def delete_subnet(self, name: str) -> Applied:
+    async def delete_subnet(self, name: str, parent: str = "") -> Applied:
         """Delete a subnet."""
-        return await self._admin("delete-subnet", DeleteSubnet(name=name), Applied)
+        return await self._admin("delete-subnet", DeleteSubnet(name=name), Applied, parent)
 
-    async def delete_reservation(self, name: str) -> Applied:
+    async def delete_reservation(self, name: str, parent: str = "") -> Applied:
         """Delete a reservation."""
-        return await self._admin("delete-reservation", DeleteReservation(name=name), Applied)
+        command = DeleteReservation(name=name)
+        return await self._admin("delete-reservation", command, Applied, parent)
 
     async def check(self, commands: tuple[AnyChange, ...]) -> tuple[Forecast, ...]:
         """What these commands would do, one after another. Nothing is changed."""
         return (await self._query("check", queries.Check(commands=commands), Checked)).forecasts
 
-    async def delete_application(self, command: DeleteApplication) -> Applied:
+    async def delete_application(self, command: DeleteApplication, parent: str = "") -> Applied:
         """Tell that a workload is gone."""
-        return await self._admin("delete-application", command, Applied)
+        return await self._admin("delete-application", command, Applied, parent)
 
     async def release_allocation(self, command: ReleaseAllocation) -> Released:
         """Free an allocation by name."""
@@ -235,10 +239,7 @@ class EngineClient:
             inbox = self.bus.new_inbox()
             answers = await self.bus.subscribe(inbox)
             await self.bus.publish(subject, payload, reply=inbox)
-            message = await answers.next_msg(timeout_s)
-            if not message.data:  # the server's own answer: nobody listens on the subject
-                raise nats.errors.NoRespondersError
-            return _decode(message.data)
+            return _decode((await _next(answers, timeout_s)).data)
 
         try:
             page = await self._retry(attempt, Page, self.timeout_s)
@@ -260,21 +261,48 @@ class EngineClient:
         at_least = "" if self.position == START else str(self.position)
         return _encode(msgspec.structs.replace(query, at_least=at_least))
 
-    async def _admin(self, verb: str, command: AnyCommand, want: type[T]) -> T:
-        return await self._command(names.admin_command(self.realm, verb), command, want)
+    async def _admin(self, verb: str, command: AnyCommand, want: type[T], parent: str = "") -> T:
+        """Ask for what has another answer the second time: an engine answers one after another,
+        so that the first answer to any attempt tells what was done."""
+        subject, inbox = names.admin_command(self.realm, verb), self.bus.new_inbox()
+        answers: Subscription | None = None
+
+        async def send(payload: bytes, timeout_s: float, headers: Headers) -> Message:
+            nonlocal answers
+            answers = answers or await self.bus.subscribe(inbox)
+            await self.bus.publish(subject, payload, reply=inbox, headers=headers)
+            return await _next(answers, timeout_s)
+
+        try:
+            return await self._command(subject, command, want, send, parent=parent)
+        finally:
+            await _end(answers)
+
+    async def _node(
+        self, subject: str, command: AnyCommand, want: type[T], timeout_s: float | None
+    ) -> T:
+        """Ask for what has the same answer however often it is asked for."""
+
+        async def send(payload: bytes, timeout_s: float, headers: Headers) -> Message:
+            return await self.bus.request(subject, payload, timeout_s, headers=headers)
+
+        return await self._command(subject, command, want, send, timeout_s)
 
     async def _command(
-        self, subject: str, command: AnyCommand, want: type[T], timeout_s: float | None = None
+        self,
+        subject: str,
+        command: AnyCommand,
+        want: type[T],
+        send: Callable[[bytes, float, Headers], Awaitable[Message]],
+        timeout_s: float | None = None,
+        parent: str = "",
     ) -> T:
-        """Ask in the trace of a command, with a span for each attempt."""
-        payload, parent = _encode(command), getattr(command, "traceparent", "")
+        """Ask with a span for each attempt, in the trace of the asker or of the command."""
+        payload, parent = _encode(command), parent or getattr(command, "traceparent", "")
 
         async def attempt(attempt_timeout_s: float) -> AnyAnswer:
-            with tracing.ending(_begin_span(subject, parent)) as span:
-                headers = tracing.headers_of(span)
-                message = await self.bus.request(
-                    subject, payload, timeout=attempt_timeout_s, headers=headers
-                )
+            with _begin_span(subject, parent) as span:
+                message = await send(payload, attempt_timeout_s, tracing.headers_of(span))
                 answer = _decode(message.data)
                 if isinstance(answer, TryAgain):
                     tracing.fail(span, answer.message)
@@ -346,6 +374,13 @@ def _begin_span(subject: str, parent: str) -> Span:
     sent_to = {"messaging.system": "nats", "messaging.destination.name": subject}
     verb = subject.rpartition(".")[2]
     return tracing.begin(f"send {verb}", parent, kind=SpanKind.CLIENT, attributes=sent_to)
+
+
+async def _next(answers: Subscription, timeout_s: float) -> Message:
+    message = await answers.next_msg(timeout_s)
+    if not message.data:  # the server's own answer: nobody listens on the subject
+        raise nats.errors.NoRespondersError
+    return message
 
 
 async def _end(subscription: Subscription | None) -> None:

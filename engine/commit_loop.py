@@ -19,63 +19,19 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from opentelemetry.trace import Span
 
-from ipledger.engine.answers import (
-    Allocated,
-    AnyAnswer,
-    Applied,
-    Refused,
-    Released,
-    Retained,
-    TryAgain,
-)
+from ipledger.engine.answers import TryAgain
 from ipledger.engine.checkpoints import Checkpoints
-from ipledger.engine.commands import (
-    Allocate,
-    AnyCommand,
-    ApplyApplication,
-    ApplyPool,
-    ApplyReservation,
-    ApplySubnet,
-    Confirm,
-    DeleteApplication,
-    DeletePool,
-    DeleteReservation,
-    DeleteSubnet,
-    ImportAllocation,
-    ImportAutoPool,
-    NodeCommand,
-    QuarantineAddress,
-    Release,
-    RestoreAddress,
-    RetainAttachments,
-)
+from ipledger.engine.commands import AnyCommand, NodeCommand
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.metrics.tally import Tally, Times
+from ipledger.engine.outcomes import answer_to
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.waiting import QUEUE_MAX, Waiting
 from ipledger.events import commit, tracing
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.tracing import NO_SPAN
-from ipledger.events.types import (
-    AddressesReleased,
-    AddressQuarantined,
-    AddressRestored,
-    ApplicationCreated,
-    ApplicationUpdated,
-    LeadershipTaken,
-    PoolCreated,
-    PoolDeleted,
-    PoolTerminating,
-    PoolUpdated,
-    ReservationCreated,
-    ReservationDeleted,
-    ReservationUpdated,
-    SubnetCreated,
-    SubnetDeleted,
-    SubnetUpdated,
-)
+from ipledger.events.types import LeadershipTaken
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import allocation_row
 from ipledger.projections.state import Moment, State, evolve
 
 _log = logging.getLogger(__name__)
@@ -102,26 +58,6 @@ class Request(NamedTuple):
 
 _Answered: TypeAlias = tuple[Request, float, object]
 """A request, when it came (`monotonic`), and the answer to it."""
-
-
-OUTCOMES: dict[type[object], str] = {
-    PoolCreated: "created",
-    PoolUpdated: "configured",
-    ReservationCreated: "created",
-    ReservationUpdated: "configured",
-    SubnetCreated: "created",
-    SubnetUpdated: "configured",
-    ApplicationCreated: "created",
-    ApplicationUpdated: "configured",
-    PoolTerminating: "terminating",
-    PoolDeleted: "deleted",
-    SubnetDeleted: "deleted",
-    ReservationDeleted: "deleted",
-    AddressQuarantined: "quarantined",
-    AddressRestored: "restored",
-    type(None): "unchanged",
-}
-"""What the event of a resource means for whoever asked for it."""
 
 
 @dataclass(slots=True)
@@ -297,7 +233,7 @@ class CommitLoop:
                 request.span.add_event("decided")
                 if encoded:
                     batch.spans.append(request.span)
-            answer = _answer(state, request.work, decision)
+            answer = answer_to(request.work, decision, state)
             batch.answers.append((request, came, answer))
         return batch
 
@@ -322,7 +258,7 @@ class CommitLoop:
         payload = commit.encode(
             fold.state.epoch, batch.time, fold.hash, batch.events, self._prev_took
         )
-        with tracing.ending(_begin_span(batch, fold.state.epoch, len(payload))) as span:
+        with _begin_span(batch, fold.state.epoch, len(payload)) as span:
             traceparent = tracing.traceparent_of(span) or batch.traceparent
             sequence = await self._append(payload, batch.types, traceparent)
             span.set_attribute("ipledger.sequence", sequence)
@@ -383,34 +319,3 @@ def _decide(state: State, command: AnyCommand, now: int) -> Decision:
 def _too_large(size: int) -> Decision:
     message = f"the command needs a commit of {size} bytes, more than the server takes"
     return Decision((), Refusal(Reason.BAD_REQUEST, message))
-
-
-def _answer(state: State, command: AnyCommand, decision: Decision) -> AnyAnswer:
-    """What to say to a command once its events are durable, from the state behind them."""
-    position = str(state.position)
-    if decision.refusal is not None:
-        return Refused(position, decision.refusal)
-    if isinstance(command, Allocate | ImportAllocation):
-        held = state.allocations.of((command.pod.uid, command.interface))
-        assert held is not None, "an ADD that was not refused has its addresses"
-        return Allocated(position, allocation_row(held))
-    event = decision.events[0] if decision.events else None
-    match command:
-        case ApplyPool() | ApplySubnet() | ApplyReservation() | ApplyApplication():
-            return Applied(position, OUTCOMES[type(event)])
-        case ImportAutoPool():
-            return Applied(position, OUTCOMES[type(event)])
-        case DeletePool() if not isinstance(event, PoolDeleted):
-            return Applied(position, "terminating")
-        case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():
-            return Applied(position, "deleted")
-        case QuarantineAddress() | RestoreAddress():
-            return Applied(position, OUTCOMES[type(event)])
-        case Confirm():
-            return Applied(position, "unchanged")
-        case RetainAttachments():
-            ended = (e.allocation for e in decision.events if isinstance(e, AddressesReleased))
-            return Retained(position, tuple(ended))
-        case Release() | _:
-            freed = event.allocation if isinstance(event, AddressesReleased) else ""
-            return Released(position, freed)

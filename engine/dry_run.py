@@ -10,8 +10,8 @@ import msgspec
 
 from ipledger.engine.answers import Change, Forecast
 from ipledger.engine.commands import AnyChange
-from ipledger.engine.commit_loop import OUTCOMES
 from ipledger.engine.decide import decide
+from ipledger.engine.outcomes import OUTCOMES
 from ipledger.events.facts import Fact, PoolSpec
 from ipledger.events.types import (
     AddressesReleased,

@@ -6,9 +6,8 @@ import msgspec
 
 from ipledger.engine.auto_pools import ended
 from ipledger.engine.commands import ApplyPool, DeletePool
-from ipledger.engine.pool_checks import checked
 from ipledger.engine.refusals import Reason, Refusal, invalid
-from ipledger.engine.subnets import inherited, outside_subnet
+from ipledger.engine.subnets import completed, outside_subnet
 from ipledger.events.addresses import format_ip
 from ipledger.events.facts import AutoPool, PoolSpec
 from ipledger.events.types import AnyEvent, PoolCreated, PoolDeleted, PoolUpdated
@@ -31,7 +30,7 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
     asked = _beside_auto(existing, command)
     if isinstance(asked, Refusal):
         return asked
-    spec = checked(inherited(state, asked))
+    spec = completed(state, asked)
     if isinstance(spec, Refusal):
         return spec
     if existing is not None and existing.spec == spec:

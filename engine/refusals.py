@@ -103,3 +103,9 @@ class Refusal(msgspec.Struct, frozen=True):
 def invalid(field: str, value: object, what: str) -> Refusal:
     """A refusal of a field that breaks a rule by itself; names field and value."""
     return Refusal(Reason.INVALID_FIELD, f"{field}: {quote(value)} {what}", field, str(value))
+
+
+def describe(candidate: Candidate) -> str:
+    """A pool's verdict as a phrase: `pool a is exhausted (4 of 4 addresses in use)`."""
+    detail = f" ({candidate.detail})" if candidate.detail else ""
+    return f"pool {candidate.pool} is {candidate.verdict}{detail}"

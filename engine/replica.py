@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import AsyncGenerator, Callable
 from typing import cast
 
+from ipledger.events import tracing
 from ipledger.events.log import BrokenLogError, Entry, FollowedLog
 from ipledger.events.position import Position
 from ipledger.projections.fold import Fold
@@ -52,7 +53,8 @@ class Replica:
         entries = cast("AsyncGenerator[Entry]", self._log.follow(self.fold.sequence))
         async with contextlib.aclosing(entries):
             async for entry in entries:
-                self._apply(entry)
+                with tracing.begin_consuming("log.fold", entry.sequence, entry.traceparent):
+                    self._apply(entry)
 
     async def reached(self, position: Position, within_s: float) -> None:
         """Return when the fold is at a position or newer, or the time is up."""

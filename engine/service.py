@@ -25,7 +25,7 @@ import nats.errors
 from msgspec.json import Decoder
 from msgspec.structs import replace
 
-from ipledger.engine import dry_run, queries
+from ipledger.engine import dry_run, queries, reading
 from ipledger.engine.answers import AnyAnswer, Checked, Checkpointed, Page, Refused, TryAgain
 from ipledger.engine.commands import (
     Allocate,
@@ -117,6 +117,7 @@ class EngineService:
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
     _patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
+    _tells_all: bool = field(default_factory=tells_all, init=False)
 
     async def start(self) -> None:
         """Follow the roles of the engine from here on. To be called before it runs."""
@@ -160,7 +161,7 @@ class EngineService:
             return await self._refuse(message, command)
         reply: Reply = partial(self._reply, message.reply)
         command = replace(command, node=names.node_of(node), received=self.engine.clock())
-        request = told(message, command, reply) if tells_all() else Request(command, reply)
+        request = told(message, command, reply) if self._tells_all else Request(command, reply)
         return await self._submit(request)
 
     async def _on_show(self, message: Message) -> None:
@@ -224,14 +225,14 @@ class EngineService:
         position = str(state.position)
         match query:
             case queries.Pools():
-                pools = queries.pools(state, query)
+                pools = reading.pools(state, query)
                 return Page(position, pools=pools, exhaustion=self.engine.exhaustion(pools))
             case queries.Subnets():
-                return Page(position, subnets=queries.subnets(state, query))
+                return Page(position, subnets=reading.subnets(state, query))
             case queries.Reservations():
-                return Page(position, reservations=queries.reservations(state, query))
+                return Page(position, reservations=reading.reservations(state, query))
             case queries.Quarantines():
-                return Page(position, quarantines=queries.quarantines(state, query))
+                return Page(position, quarantines=reading.quarantines(state, query))
             case queries.Check():
                 return Checked(position, dry_run.check(state, query.commands))
             case queries.AskCheckpoint():
@@ -260,7 +261,7 @@ class EngineService:
         payload = _encode(answer)
         if len(payload) <= self.bus.max_payload:
             yield payload
-        elif isinstance(answer, Page) and (halves := queries.halves(answer)):
+        elif isinstance(answer, Page) and (halves := reading.halves(answer)):
             for half in halves:
                 yield from self._parts(half)
         elif isinstance(answer, Refused) and answer.refusal.decision:
@@ -272,19 +273,19 @@ class EngineService:
             yield _encode(Refused("", Refusal(Reason.BAD_REQUEST, what)))
 
     async def _reply_found(
-        self, inbox: str, found: tuple[str, queries.Found | Refusal] | TryAgain | Refused
+        self, inbox: str, found: tuple[str, reading.Found | Refusal] | TryAgain | Refused
     ) -> None:
         if isinstance(found, TryAgain | Refused):
             return await self._reply(inbox, found)
         position, rows = found
         if isinstance(rows, Refusal):
             return await self._reply(inbox, Refused(position, rows))
-        if len(rows) <= queries.PAGE_ROWS:
-            return await self._reply(inbox, next(queries.pages(position, rows)))
+        if len(rows) <= reading.PAGE_ROWS:
+            return await self._reply(inbox, next(reading.pages(position, rows)))
         return self._begin(self._send_pages(inbox, position, rows))
 
-    async def _send_pages(self, inbox: str, position: str, rows: queries.Found) -> None:
-        for page in queries.pages(position, rows):
+    async def _send_pages(self, inbox: str, position: str, rows: reading.Found) -> None:
+        for page in reading.pages(position, rows):
             await self._reply(inbox, page)
             await asyncio.sleep(0)  # commands go first
 
@@ -308,13 +309,13 @@ def _checkpoint(state: State) -> Checkpointed:
 
 
 def _show(query: queries.Attached, state: State) -> Page:
-    rows = queries.attached(state, query)
-    return next(queries.pages(str(state.position), rows))
+    rows = reading.attached(state, query)
+    return next(reading.pages(str(state.position), rows))
 
 
 def _find(
     query: queries.AllocationsWhere | queries.Applications, state: State
-) -> tuple[str, queries.Found | Refusal]:
+) -> tuple[str, reading.Found | Refusal]:
     if isinstance(query, queries.Applications):
-        return str(state.position), queries.applications(state, query)
-    return str(state.position), queries.allocations(state, query)
+        return str(state.position), reading.applications(state, query)
+    return str(state.position), reading.allocations(state, query)

@@ -8,16 +8,28 @@ import msgspec
 
 from ipledger.engine.commands import ApplySubnet, DeleteSubnet
 from ipledger.engine.pool_checks import checked
-from ipledger.engine.refusals import Reason, Refusal
+from ipledger.engine.refusals import Reason, Refusal, invalid
 from ipledger.events.facts import PoolSpec, SubnetSpec
-from ipledger.events.types import AnyEvent, SubnetCreated, SubnetDeleted, SubnetUpdated
+from ipledger.events.types import (
+    AnyEvent,
+    PoolUpdated,
+    SubnetCreated,
+    SubnetDeleted,
+    SubnetUpdated,
+)
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, merged, minus, network, overlap, texts_of, usable
 from ipledger.projections.state import State
 
+_INHERITABLE = ("gateway", "routes")
+
 
 def apply_subnet(state: State, command: ApplySubnet) -> tuple[AnyEvent, ...] | Refusal:
-    """Create a subnet, change it, or find that it is so already; refuse what breaks a rule."""
+    """Create a subnet, change it, or find that it is so already; refuse what breaks a rule.
+
+    Its pools follow (ADR 120). They need no check: their addresses are the subnet's, among which
+    neither its gateway nor anything outside its prefix can be.
+    """
     spec = checked(command.subnet)
     if isinstance(spec, Refusal):
         return spec
@@ -30,7 +42,8 @@ def apply_subnet(state: State, command: ApplySubnet) -> tuple[AnyEvent, ...] | R
     refusal = next(_conflicts(state, spec, existing is not None), None)
     if refusal is not None:
         return refusal
-    return (SubnetUpdated(subnet=spec),) if existing else (SubnetCreated(subnet=spec),)
+    event = SubnetUpdated(subnet=spec) if existing else SubnetCreated(subnet=spec)
+    return (event, *_following(state, spec))
 
 
 def delete_subnet(state: State, command: DeleteSubnet) -> tuple[AnyEvent, ...] | Refusal:
@@ -62,14 +75,36 @@ def subnet_of(state: State, cidr: str) -> SubnetSpec | None:
     return next((subnet for subnet in state.subnets.values() if subnet.subnet == cidr), None)
 
 
-def inherited(state: State, spec: PoolSpec) -> PoolSpec:
-    """The pool with its subnet's gateway and routes where it has none of its own."""
-    subnet = subnet_of(state, spec.subnet)
-    if subnet is None:
-        return spec
+def completed(state: State, asked: PoolSpec) -> PoolSpec | Refusal:
+    """A pool with its subnet's gateway and routes where it has none, or what is wrong with it."""
+    if asked.inherited:
+        return invalid("spec.inherited", ",".join(asked.inherited), "is the engine's to set")
+    subnet = subnet_of(state, asked.subnet)
+    return checked(asked if subnet is None else _inheriting(asked, subnet))
+
+
+def as_asked(spec: PoolSpec) -> PoolSpec:
+    """A pool as it was asked for: without what it has from its subnet."""
     return msgspec.structs.replace(
-        spec, gateway=spec.gateway or subnet.gateway, routes=spec.routes or subnet.routes
+        spec,
+        gateway="" if "gateway" in spec.inherited else spec.gateway,
+        routes=() if "routes" in spec.inherited else spec.routes,
+        inherited=(),
     )
+
+
+def _inheriting(asked: PoolSpec, subnet: SubnetSpec) -> PoolSpec:
+    lacking = [name for name in _INHERITABLE if not getattr(asked, name)]
+    taken = {name: value for name in lacking if (value := getattr(subnet, name))}
+    return msgspec.structs.replace(asked, inherited=tuple(taken), **taken)
+
+
+def _following(state: State, subnet: SubnetSpec) -> Iterator[PoolUpdated]:
+    """The pools that have something else from their subnet once it is like this."""
+    for pool in pools_of(state, subnet):
+        spec = _inheriting(as_asked(pool.spec), subnet)
+        if spec != pool.spec and not pool.terminating:
+            yield PoolUpdated(pool=spec)
 
 
 def outside_subnet(state: State, spec: PoolSpec) -> Refusal | None:

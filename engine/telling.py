@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 
 from opentelemetry.trace import Span, SpanKind
 
-from ipledger.engine.answers import Allocated, AnyAnswer, Refused, Released, Retained, TryAgain
+from ipledger.engine.answers import AnyAnswer, Refused, TryAgain
 from ipledger.engine.commands import AnyCommand, Confirm, NodeCommand
 from ipledger.engine.commit_loop import Reply, Request
+from ipledger.engine.wording import attributes_of, facts_of
 from ipledger.events import tracing
 from ipledger.events.bus import Message
 from ipledger.events.logs import tell
@@ -24,33 +25,11 @@ from ipledger.events.traceparent import trace_id
 _log = logging.getLogger(__name__)
 
 
-def facts_of(answer: AnyAnswer) -> dict[str, str]:
-    """What an answer says, by the words of spans and log lines; what it does not is left out."""
-    facts = {"position": getattr(answer, "position", "")}
-    match answer:
-        case Allocated():
-            facts["allocation"] = answer.allocation.id
-            facts["addresses"] = ",".join(a.address for a in answer.allocation.addresses)
-        case Released():
-            facts["allocation"] = answer.allocation
-        case Retained():
-            facts["allocation"] = ",".join(answer.released)
-        case Refused():
-            facts["reason"] = answer.refusal.reason
-        case TryAgain():
-            facts["reason"] = answer.message
-        case _:
-            facts["outcome"] = getattr(answer, "outcome", "")
-    return {word: text for word, text in facts.items() if text}
-
-
-def attributes_of(facts: dict[str, str]) -> dict[str, str]:
-    """The facts as attributes of a span."""
-    return {f"ipledger.{word}": text for word, text in facts.items()}
-
-
 def tells_all() -> bool:
-    """Whether anybody listens to what is told of each single command of an agent."""
+    """Whether anybody listens to what is told of each single command of an agent.
+
+    That is settled when a process starts; commands are too many to ask for each.
+    """
     return tracing.is_on() or _log.isEnabledFor(logging.DEBUG)
 
 
@@ -90,7 +69,7 @@ class _Telling:
 
     async def __call__(self, answer: AnyAnswer) -> None:
         facts = facts_of(answer)
-        with tracing.ending(self.span) as span:
+        with self.span as span:
             span.set_attributes(attributes_of(facts))
             if isinstance(answer, TryAgain):
                 tracing.fail(span, answer.message)

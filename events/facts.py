@@ -95,6 +95,8 @@ class PoolSpec(AddressSpace, frozen=True):
 
     The affinities restrict who is served; a name list takes the place of the selector beside it.
     `auto` is set where the engine made the pool for an application, which alone is served then.
+    `inherited` names those of the fields `gateway` and `routes` that are its subnet's: the pool was
+    asked for without them, and they follow the subnet.
     """
 
     default: bool = False
@@ -106,6 +108,7 @@ class PoolSpec(AddressSpace, frozen=True):
     node_affinity: Selector | None = None
     multus_name: tuple[str, ...] = ()
     auto: AutoPool | None = None
+    inherited: tuple[str, ...] = ()
 
 
 class ReservationSpec(Fact, frozen=True):

@@ -147,13 +147,12 @@ class JetStreamLog:
         assert len(payload) <= self.payload_bytes_max
         if not traceparent or not tracing.is_on():
             return await self._append(payload, after, traceparent)
-        span = tracing.begin(
+        with tracing.begin(
             f"send {names.stream(self.realm)}",
             traceparent,
             kind=SpanKind.PRODUCER,
             attributes={"messaging.system": "nats", "messaging.message.body.size": len(payload)},
-        )
-        with tracing.ending(span):
+        ) as span:
             return await self._append(payload, after, tracing.traceparent_of(span))
 
     async def _append(self, payload: bytes, after: int, traceparent: str) -> Appended | Conflict:

@@ -7,8 +7,7 @@ Attributes have OpenTelemetry's names where there is one, else names that begin 
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 
 from opentelemetry.context import Context
 from opentelemetry.trace import (
@@ -56,10 +55,15 @@ def begin(
     attributes: Attributes | None = None,
     at: int = 0,
 ) -> Span:
-    """A span that has begun, now or at a time (microseconds, Unix). `parent` is a traceparent."""
+    """A span that has begun, now or at a time (microseconds, Unix). `parent` is a traceparent.
+
+    In a `with` it ends behind the body, and what the body raises is its error.
+    """
     if _tracer is None:
         return NO_SPAN
-    return _tracer.start_span(name, _context(parent), kind, attributes, start_time=_nanos(at))
+    return _tracer.start_span(
+        name, _context(parent), kind, attributes, start_time=_nanos(at), record_exception=False
+    )
 
 
 def begin_linked(
@@ -76,19 +80,20 @@ def begin_linked(
     if _tracer is None:
         return NO_SPAN
     sampled = [Link(_span_context(link)) for link in links if is_sampled(link)]
-    return _tracer.start_span(name, _ROOT, kind, attributes, sampled) if sampled else NO_SPAN
+    if not sampled:
+        return NO_SPAN
+    return _tracer.start_span(name, _ROOT, kind, attributes, sampled, record_exception=False)
 
 
-@contextlib.contextmanager
-def ending(span: Span) -> Generator[Span]:
-    """Ends a span behind the body; what the body raises is its error."""
-    try:
-        yield span
-    except BaseException as error:
-        fail(span, f"{type(error).__name__}: {error}")
-        raise
-    finally:
-        span.end()
+def begin_consuming(name: str, sequence: int, sent: str) -> Span:
+    """A span for what is made of an entry of the log; `sent` is the traceparent that came with it.
+
+    `NO_SPAN` if the span in which it was sent is not kept.
+    """
+    if _tracer is None:
+        return NO_SPAN
+    attributes = {"ipledger.sequence": sequence}
+    return begin_linked(name, (sent,), kind=SpanKind.CONSUMER, attributes=attributes)
 
 
 def fail(span: Span, why: str) -> None:

@@ -76,7 +76,7 @@ class SubnetCreated(Event, frozen=True):
 
 
 class SubnetUpdated(Event, frozen=True):
-    """A subnet has this specification from here on; its pools keep theirs."""
+    """A subnet has this specification from here on; a `PoolUpdated` tells which pools follow."""
 
     subnet: SubnetSpec
 

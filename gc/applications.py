@@ -106,8 +106,9 @@ async def delete_applications(
     *,
     dry_run: bool = False,
     sure: bool = False,
+    parent: str = "",
 ) -> None:
-    """Tell the log of applications that are gone when they are read again."""
+    """Tell the log, in a trace, of applications that are gone when they are read again."""
     for application in gone:
         try:
             if await view.read_owner(application) is not None:
@@ -121,10 +122,10 @@ async def delete_applications(
             return
         report.applications.append(str(key_of(application)))
         if not dry_run:
-            await _delete(engine, application)
+            await _delete(engine, application, parent)
 
 
-async def _delete(engine: EngineClient, application: Application) -> None:
+async def _delete(engine: EngineClient, application: Application, parent: str) -> None:
     command = DeleteApplication(
         api_version=application.api_version,
         kind=application.kind,
@@ -133,7 +134,7 @@ async def _delete(engine: EngineClient, application: Application) -> None:
         uid=application.uid,
     )
     try:
-        await engine.delete_application(command)
+        await engine.delete_application(command, parent)
     except RefusedError as error:
         metrics.REFUSED.labels(error.refusal.reason).inc()
         _log.info("%s was not deleted: %s", key_of(application), error)

@@ -119,7 +119,15 @@ class Collector:
         lasting, why = self._absences.admit(gone, len(known), self.clock())
         report.withheld = report.withheld or ("" if sure else why)
         asked = gone if dry_run or sure else lasting
-        await delete_applications(self.view, self.engine, asked, report, dry_run=dry_run, sure=sure)
+        await delete_applications(
+            self.view,
+            self.engine,
+            asked,
+            report,
+            dry_run=dry_run,
+            sure=sure,
+            parent=self._looker.traceparent,
+        )
 
     def _sorted(
         self, found: list[tuple[Claim, Judgement]], report: Report
@@ -169,8 +177,8 @@ class Collector:
             self._synced.set()
 
     def _look(self, uid: str, at: int) -> None:
-        if self._schedule.add(uid, at):
-            self._wake.set()
+        self._schedule.add(uid, at)
+        self._wake.set()  # also for a later one: the clock may have been set since
 
     async def _look_when_due(self) -> None:
         while True:
@@ -184,7 +192,7 @@ class Collector:
 
     @contextlib.contextmanager
     def _traced(self, name: str) -> Generator[None]:
-        with tracing.ending(tracing.begin(name)) as span:
+        with tracing.begin(name) as span:
             self._looker.traceparent = tracing.traceparent_of(span)
             yield
 

@@ -166,8 +166,7 @@ class Looker:
 
     async def _release(self, claim: Claim, judgement: Judgement, report: Report) -> None:
         attributes = {"ipledger.allocation": claim.allocation, "ipledger.reason": judgement.why}
-        span = tracing.begin("gc.free", self.traceparent, attributes=attributes)
-        with tracing.ending(span):
+        with tracing.begin("gc.free", self.traceparent, attributes=attributes) as span:
             await self._free(claim, judgement, report, span)
 
     async def _free(self, claim: Claim, judgement: Judgement, report: Report, span: Span) -> None:

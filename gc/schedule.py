@@ -16,13 +16,11 @@ class Schedule:
     def __len__(self) -> int:
         return len(self._at)
 
-    def add(self, uid: str, at: int) -> bool:
-        """Look at a pod then, or sooner if that was asked for. Whether it is the next now."""
-        if self._at.get(uid, at + 1) <= at:
-            return False
-        self._at[uid] = at
-        heapq.heappush(self._heap, (at, uid))
-        return self._heap[0] == (at, uid)
+    def add(self, uid: str, at: int) -> None:
+        """Look at a pod then, or sooner if that was asked for."""
+        if at < self._at.get(uid, at + 1):
+            self._at[uid] = at
+            heapq.heappush(self._heap, (at, uid))
 
     def next_at(self) -> int | None:
         """When the next one is due."""

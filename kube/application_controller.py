@@ -69,16 +69,16 @@ class ApplicationController:
     _told: dict[Key, str] = field(default_factory=dict[Key, str], init=False)
     _refused: dict[Key, str] = field(default_factory=dict[Key, str], init=False)
 
-    async def work(self, key: Key) -> None:
-        """Compare a workload with the log, and tell the engine what is new."""
+    async def work(self, key: Key, parent: str = "") -> None:
+        """Compare a workload with the log, and tell the engine what is new, in a trace."""
         found = self.watch.objects.get(*key)
         application = application_of(self.kind, found) if found is not None else None
         if found is None:
-            await self._gone(key)
+            await self._gone(key, parent)
         elif application is None:
-            await self._matters_no_more(key)
+            await self._matters_no_more(key, parent)
         elif as_known(application) != self._known(key):
-            await self._apply(key, found, application)
+            await self._apply(key, found, application, parent)
 
     def listed(self) -> None:
         """All were listed: those that only the log knows are gone, unless they came by hand."""
@@ -90,9 +90,11 @@ class ApplicationController:
             if of_mine and application.uid:
                 self.later(Key(key.namespace, key.name), 0)
 
-    async def _apply(self, key: Key, found: Workload, application: Application) -> None:
+    async def _apply(
+        self, key: Key, found: Workload, application: Application, parent: str
+    ) -> None:
         try:
-            applied = await self.client.apply(ApplyApplication(application=application))
+            applied = await self.client.apply(ApplyApplication(application=application), parent)
         except RefusedError as error:
             self.later(key, self.refused_again_s)
             if self._refused.get(key) != str(error):
@@ -105,13 +107,13 @@ class ApplicationController:
         if applied.outcome != "unchanged":
             _log.info("%s %s: %s", self.kind.name, key, applied.outcome)
 
-    async def _matters_no_more(self, key: Key) -> None:
+    async def _matters_no_more(self, key: Key, parent: str) -> None:
         """A workload was changed. One that this controller never told of is another's: the pods
         of some ask for auto pools though their template does not, and their ADDs told of it."""
         if key in self._told:
-            await self._gone(key)
+            await self._gone(key, parent)
 
-    async def _gone(self, key: Key) -> None:
+    async def _gone(self, key: Key, parent: str) -> None:
         """Tell the end of what the log has of the cluster; what has no UID came by hand."""
         self._refused.pop(key, None)
         known = self._known(key)
@@ -126,7 +128,7 @@ class ApplicationController:
             uid=uid,
         )
         try:
-            await self.client.delete_application(command)
+            await self.client.delete_application(command, parent)
             _log.info("%s %s: gone", self.kind.name, key)
         except RefusedError as error:
             if error.refusal.reason not in _GONE:

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from ipledger.engine.commands import ApplyPool
+from ipledger.engine.subnets import as_asked
 from ipledger.events.facts import AutoPool, PoolSpec
 from ipledger.events.position import Position
 from ipledger.kube.objects import FINALIZER
@@ -29,7 +30,7 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 
 def body_of(spec: PoolSpec, at: Position) -> dict[str, Any]:
     """The object of an auto pool. What is the engine's own of a specification is in the labels."""
-    fields = msgspec.to_builtins(spec)
+    fields = msgspec.to_builtins(as_asked(spec))
     metadata = {
         "name": fields.pop("name"),
         "labels": _labels(spec),
@@ -65,7 +66,7 @@ def wanted(command: ApplyPool, spec: PoolSpec, auto: AutoPool, found: Resource) 
     asked = msgspec.structs.replace(
         command.pool, ips=spec.ips, exclude_ips=spec.exclude_ips, auto=auto
     )
-    if asked == spec and reclaim in (None, auto.reclaim):
+    if asked == as_asked(spec) and reclaim in (None, auto.reclaim):
         return None
     return ApplyPool(pool=asked, reclaim=reclaim)
 

@@ -10,9 +10,10 @@ from ipledger.engine.commands import ApplyPool, ImportAutoPool
 from ipledger.engine.subnet_annotations import IP_NUMBER
 from ipledger.events.facts import Application, AutoPool, Owner, PoolSpec
 from ipledger.kube.disagreements import Contradiction
-from ipledger.projections.applications import ApplicationKey, key_of_owner
+from ipledger.projections.applications import ApplicationKey, application_key, key_of_owner
 from ipledger.projections.cluster import kinds
 from ipledger.projections.cluster.kinds import Kind
+from ipledger.projections.cluster.pods import Pod
 from ipledger.projections.cluster.spiderpool import SpiderIPPool
 from ipledger.projections.cluster.workloads import Workload
 
@@ -28,7 +29,8 @@ ASKING: tuple[Kind[Workload], ...] = (
 )
 """The kinds that are read for auto pools alone."""
 
-_KNOWN = {kind.name for kind in (*ASKING, kinds.STATEFUL_SETS, kinds.MACHINES)}
+_OURS = {(kind.group, kind.name) for kind in (*ASKING, kinds.STATEFUL_SETS, kinds.MACHINES)}
+"""Kinds that the import reads. Of others' controllers their pods tell."""
 
 
 def is_auto_pool(found: SpiderIPPool) -> bool:
@@ -36,10 +38,31 @@ def is_auto_pool(found: SpiderIPPool) -> bool:
     return f"{_APPLICATION}name" in found.metadata.labels
 
 
-def owner_kinds(pools: Iterable[SpiderIPPool]) -> set[str]:
-    """The kinds of the applications that pools were made for."""
-    labels = (pool.metadata.labels for pool in pools if is_auto_pool(pool))
-    return {has.get(f"{_APPLICATION}kind", "") for has in labels}
+def owners(pools: Iterable[SpiderIPPool]) -> set[ApplicationKey]:
+    """The applications that pools were made for, as far as labels say it."""
+    return {_key(pool.metadata.labels) for pool in pools if is_auto_pool(pool)}
+
+
+def told_by_pods(
+    pools: Iterable[SpiderIPPool], pods: Iterable[Pod]
+) -> dict[ApplicationKey, Application]:
+    """Third parties' controllers with auto pools: what their pods ask for, as at an ADD.
+
+    How many pods they want nobody knows.
+    """
+    wanted = {key for key in owners(pools) if (key.group, key.kind) not in _OURS}
+    found: dict[ApplicationKey, Application] = {}
+    for pod in pods if wanted else ():
+        of, owner = pod.metadata, pod.metadata.controller
+        if owner is None:
+            continue
+        version, kind, name = owner.api_version, owner.kind, owner.name
+        key = application_key(version, kind, of.namespace, name)
+        if key in wanted and key not in found:
+            found[key] = Application(
+                version, kind, of.namespace, name, owner.uid, replicas=0, annotations=of.annotations
+            )
+    return found
 
 
 def auto_pool(
@@ -58,9 +81,9 @@ def auto_pool(
     told = applications.get(key)
     one = f"an auto pool of {key}" + (f" (UID {owner.uid})" if owner.uid else "")
     if told is None and auto.reclaim:
-        unread = f"the import cannot read a {owner.kind} of {owner.api_version}"
+        silent = f"no pod of this {owner.kind} of {owner.api_version} says what it asks for"
         gone = "there is no such application"
-        return Contradiction(about, one, gone if owner.kind in _KNOWN else unread)
+        return Contradiction(about, one, gone if (key.group, key.kind) in _OURS else silent)
     if told is not None and auto.reclaim and owner.uid not in ("", told.uid):
         return Contradiction(about, one, f"that application has the UID {told.uid}")
     spec = _without_own_selector(command.pool)
@@ -92,6 +115,14 @@ def _read(found: SpiderIPPool, command: ApplyPool) -> AutoPool | str:
         found.metadata.annotations.get(IP_NUMBER, ""),
         command.reclaim is not False,
     )
+
+
+def _key(labels: Mapping[str, str]) -> ApplicationKey:
+    version, *rest = (
+        labels.get(_APPLICATION + part, "") for part in ("gv", "kind", "namespace", "name")
+    )
+    kind, namespace, name = rest
+    return application_key(version.replace("_", "/"), kind, namespace, name)
 
 
 def _without_own_selector(spec: PoolSpec) -> PoolSpec:

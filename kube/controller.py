@@ -19,6 +19,7 @@ from ipledger.engine.metrics import table
 from ipledger.engine.metrics.metric import Role
 from ipledger.engine.metrics.watch_metrics import WatchMetrics
 from ipledger.engine.snapshots import Snapshots
+from ipledger.events import tracing
 from ipledger.events.log import FollowedLog
 from ipledger.events.tasks import first_to_end
 from ipledger.kube import metrics, objects
@@ -59,7 +60,8 @@ class _One(Protocol):
     def listed(self) -> None: ...
 
 
-_Work: TypeAlias = Callable[[Key], Awaitable[None]]
+_Work: TypeAlias = Callable[[Key, str], Awaitable[None]]
+"""Works on the object of a key, in the trace of a traceparent."""
 
 
 @dataclass(slots=True)
@@ -156,7 +158,7 @@ class Controller:
 
         again_s = self.refused_again_s
         one = made(face, self.api, watch, self.client, self._view, self._writes, later, again_s)
-        self._work[name] = lambda key: one.work(key.name)
+        self._work[name] = lambda key, parent: one.work(key.name, parent)
         return one
 
     async def _watch_workloads(self, versions: tuple[Kind[Any], ...]) -> None:
@@ -213,7 +215,8 @@ class Controller:
             self._queue.add(job)
 
     async def _do(self, job: _Job) -> None:
-        await self._work[job.kind](job.key)
+        with metrics.working(job.kind, job.key) as span:
+            await self._work[job.kind](job.key, tracing.traceparent_of(span))
 
 
 def _is_same(change: Modified[Any]) -> bool:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from ipledger.events.facts import Pod
 from ipledger.events.tasks import first_to_end
+from ipledger.kube import metrics
 from ipledger.kube.auto_objects import made_at
 from ipledger.kube.endpoints import endpoint_body, endpoint_changes, endpoint_status
 from ipledger.kube.log_view import BehindError, LogView
@@ -51,7 +52,7 @@ class EndpointController:
     _turn_at: float = field(default=0.0, init=False)
 
     def __post_init__(self) -> None:
-        self._queue = WorkQueue(self._work, self.failed, self.random, self.expected, self.told)
+        self._queue = WorkQueue(self._traced, self.failed, self.random, self.expected, self.told)
 
     def touch(self, pods: set[Pod]) -> None:
         """Something of these pods changed in the log. What has no namespace is not a cluster's."""
@@ -80,6 +81,10 @@ class EndpointController:
                     self._queue.add(key)
             else:
                 self._queue.add(change.object.key)
+
+    async def _traced(self, key: Key) -> None:
+        with metrics.working(ENDPOINTS.name, key):
+            await self._work(key)
 
     async def _work(self, key: Key) -> None:
         if not self.watch.is_synced:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from ipledger.engine.answers import Applied
 from ipledger.engine.client import EngineClient
 from ipledger.engine.refusals import Reason
+from ipledger.engine.subnets import as_asked
 from ipledger.events.facts import PoolSpec, ReservationSpec, SubnetSpec
 from ipledger.kube import status
 from ipledger.projections.cluster import kinds
@@ -27,12 +28,15 @@ Spec: TypeAlias = PoolSpec | SubnetSpec | ReservationSpec
 
 @dataclass(frozen=True, slots=True)
 class Face:
-    """A kind of custom resource: where the log has it, how it is deleted, what its status is."""
+    """A kind of custom resource: where the log has it, how it is deleted, what its status is.
+
+    `delete` takes a name and the traceparent of whoever asks.
+    """
 
     kind: Kind[Resource]
     names: Callable[[State], Iterable[str]]
     spec: Callable[[State, str], Spec | None]
-    delete: Callable[[EngineClient, str], Awaitable[Applied]]
+    delete: Callable[[EngineClient, str, str], Awaitable[Applied]]
     unknown: Reason
     status: Callable[[State, str], dict[str, Any]]
 
@@ -42,12 +46,13 @@ def _kind(kind: Kind[Any]) -> Kind[Resource]:
 
 
 def _pool_spec(state: State, name: str) -> PoolSpec | None:
+    """A pool as an object says it: what it has from its subnet follows that (ADR 120)."""
     pool = state.pools.get(name)
-    return pool.spec if pool else None
+    return as_asked(pool.spec) if pool else None
 
 
-async def _end_pool(client: EngineClient, name: str) -> Applied:
-    return await client.delete_pool(name, when_empty=True)
+async def _end_pool(client: EngineClient, name: str, parent: str) -> Applied:
+    return await client.delete_pool(name, parent, when_empty=True)
 
 
 POOLS = Face(

@@ -6,11 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import cast
 
-import msgspec
-
 from ipledger.engine.commands import AnyApply, ApplyPool
-from ipledger.engine.subnets import subnet_of
-from ipledger.events.facts import PoolSpec
 from ipledger.kube import auto_objects
 from ipledger.kube.log_view import BehindError
 from ipledger.kube.reading import as_manifest, read_resource
@@ -67,7 +63,7 @@ class PoolController(ResourceController):
         if pool is None:
             return read
         if pool.spec.auto is None:
-            return self._as_inherited(read, pool.spec)
+            return read
         return auto_objects.wanted(read, pool.spec, pool.spec.auto, found)
 
     async def follow(self, found: Resource) -> None:
@@ -89,18 +85,6 @@ class PoolController(ResourceController):
         if pool is None or not pool.terminating:
             return ""
         return f"{len(pool.taken)} addresses in use; it goes with the last one"
-
-    def _as_inherited(self, read: ApplyPool, spec: PoolSpec) -> ApplyPool:
-        """What a pool has from its subnet stays as it was, when that changes and the same object is
-        applied again: changes of a subnet are for new pools (I00005)."""
-        if subnet_of(self.log.state, spec.subnet) is None:
-            return read
-        asked = msgspec.structs.replace(
-            read.pool,
-            gateway=read.pool.gateway or spec.gateway,
-            routes=read.pool.routes or spec.routes,
-        )
-        return msgspec.structs.replace(read, pool=asked)
 
     def _pool(self, name: str) -> Pool | None:
         return self.log.state.pools.get(name)

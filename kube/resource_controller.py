@@ -72,17 +72,17 @@ class ResourceController:
     _asked: dict[str, _Asked] = field(default_factory=dict[str, _Asked], init=False)
     _written: dict[str, _Written] = field(default_factory=dict[str, _Written], init=False)
 
-    async def work(self, name: str) -> None:
-        """Compare an object with the log, and do what is missing."""
+    async def work(self, name: str, parent: str = "") -> None:
+        """Compare an object with the log, and do what is missing. `parent` is a traceparent."""
         found = self.watch.objects.get("", name)
         if found is None:
             self._asked.pop(name, None)
             self._written.pop(name, None)
             await self.without_object(name)
         elif found.metadata.is_terminating:
-            await self._end(found)
+            await self._end(found, parent)
         elif not await self.is_over(found):
-            await self._want(found)
+            await self._want(found, parent)
 
     def listed(self) -> None:
         """All objects were listed: each is to be compared anew, and what only the log has told."""
@@ -121,12 +121,12 @@ class ResourceController:
 
     # The log, as an object wants it.
 
-    async def _want(self, found: Resource) -> None:
+    async def _want(self, found: Resource, parent: str) -> None:
         if FINALIZER not in found.metadata.finalizers:
             await self.writes.set_finalizer(self.face.kind, found, there=True)
         command, refusal = self._read(found)
         if await self._is_due(found, command, refusal):
-            await self._ask(found, command, refusal)
+            await self._ask(found, command, refusal, parent)
         asked = self._asked[found.metadata.name]
         if asked.refusal is not None:
             due_s = asked.at + self.refused_again_s - asyncio.get_running_loop().time()
@@ -169,12 +169,12 @@ class ResourceController:
         return True
 
     async def _ask(
-        self, found: Resource, command: AnyApply | None, refusal: Refusal | None
+        self, found: Resource, command: AnyApply | None, refusal: Refusal | None, parent: str
     ) -> None:
         name = found.metadata.name
         before = self._spec(found)
         if command is not None:
-            refusal = await self._apply(found, command, before)
+            refusal = await self._apply(found, command, before, parent)
         told = self._asked.get(name)
         now = asyncio.get_running_loop().time()
         self._asked[name] = _Asked(found.uid, command, self._spec(found), refusal, now)
@@ -183,11 +183,11 @@ class ResourceController:
             await self.writes.tell(self.face.kind, found, refusal.reason, refusal.message)
 
     async def _apply(
-        self, found: Resource, command: AnyApply, before: Spec | None
+        self, found: Resource, command: AnyApply, before: Spec | None, parent: str
     ) -> Refusal | None:
         kind, name = self.face.kind.name, found.metadata.name
         try:
-            applied = await self.client.apply(command)
+            applied = await self.client.apply(command, parent)
         except RefusedError as error:
             _log.warning("%s %s: refused: %s", kind, name, error)
             return error.refusal
@@ -203,23 +203,23 @@ class ResourceController:
 
     # The end of an object: first in the log, then in the cluster.
 
-    async def _end(self, found: Resource) -> None:
+    async def _end(self, found: Resource, parent: str) -> None:
         if FINALIZER not in found.metadata.finalizers:
             return
-        why = await self._why_not_gone(found.metadata.name)
+        why = await self._why_not_gone(found.metadata.name, parent)
         if why:
             self.later(found.metadata.name, self.refused_again_s)
             await self._tell(found, status.terminating(why))
         else:
             await self.writes.set_finalizer(self.face.kind, found, there=False)
 
-    async def _why_not_gone(self, name: str) -> str:
+    async def _why_not_gone(self, name: str, parent: str) -> str:
         """Ask for the end of what an object stands for; '' once the log has it no more."""
         why = self.why_waiting(name)
         if why:
             return why
         try:
-            applied = await self.face.delete(self.client, name)
+            applied = await self.face.delete(self.client, name, parent)
         except RefusedError as error:
             gone = error.refusal.reason is self.face.unknown
             return "" if gone else error.refusal.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipledger.kube.auto_takeover import ASKING, owner_kinds
+from ipledger.kube.auto_takeover import ASKING, owners
 from ipledger.projections.cluster import kinds
 from ipledger.projections.cluster.kinds import Kind, O
 from ipledger.projections.cluster.live.api import Api, ApiError
@@ -66,10 +66,10 @@ async def _with_auto_pools(
     api: Api, pools: list[SpiderIPPool], unreadable: list[str]
 ) -> list[tuple[Kind[Workload], Workload]]:
     """Those that nothing but an auto pool asks for: no kind is read in vain."""
-    named = owner_kinds(pools)
+    named = {(key.group, key.kind) for key in owners(pools)}
     found: list[tuple[Kind[Workload], Workload]] = []
     for kind in ASKING:
-        if kind.name in named:
+        if (kind.group, kind.name) in named:
             found += [(kind, one) for one in await _all(api, kind, unreadable)]
     return found
 

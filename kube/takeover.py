@@ -21,7 +21,7 @@ from ipledger.engine.commands import (
 from ipledger.engine.refusals import Refusal
 from ipledger.events.facts import Address, Application, Owner, Route
 from ipledger.events.facts import Pod as PodFact
-from ipledger.kube.auto_takeover import auto_pool, is_auto_pool
+from ipledger.kube.auto_takeover import auto_pool, is_auto_pool, told_by_pods
 from ipledger.kube.disagreements import Claim, Contradiction, Living, disagreements
 from ipledger.kube.reading import as_manifest, read_resource
 from ipledger.kube.resources import APPS, BATCH, KUBEVIRT, FieldError
@@ -126,14 +126,15 @@ def _plan_resources(
 
 
 def _applications(found: Spiderpool) -> dict[ApplicationKey, Application]:
-    """Those whose pods keep their addresses or may have auto pools."""
+    """Those whose pods keep their addresses or have auto pools."""
     listed: list[tuple[Kind[Workload], Workload]] = [
         *((kinds.STATEFUL_SETS, one) for one in found.stateful_sets),
         *((kinds.MACHINES, one) for one in found.machines),
         *found.workloads,
     ]
     told = (told_of(kind, one) for kind, one in listed)
-    return {key_of(application): application for application in told}
+    read = {key_of(application): application for application in told}
+    return told_by_pods(found.pools, found.pods) | read
 
 
 def _claims(found: Spiderpool) -> Iterator[Claim]:

@@ -9,9 +9,11 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from aiohttp import web
+from opentelemetry.trace import SpanKind
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.metrics.exposition import Exposition
+from ipledger.events import traceparent, tracing
 from ipledger.kube.admission import BadReviewError, review
 from ipledger.kube.certificates import Certificates
 from ipledger.kube.metrics import REVIEW_DURATION, REVIEWS
@@ -62,8 +64,12 @@ class Webhook:
                 body = await request.read()
         except TimeoutError:
             return web.Response(text="the body did not come in time\n", status=408)
+        asked = traceparent.valid(request.headers.get("traceparent", ""))
         try:
-            with REVIEW_DURATION.time():
+            with (
+                REVIEW_DURATION.time(),
+                tracing.begin("webhook.review", asked, kind=SpanKind.SERVER),
+            ):
                 answer = await review(self.client, body)
         except BadReviewError as error:
             REVIEWS.labels("bad").inc()

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from ipledger.engine import queries
+from ipledger.engine import queries, reading
 from ipledger.engine.answers import Change
-from ipledger.projections.rows import allocation_row
+from ipledger.projections.row_makers import allocation_row
 from ipledger.projections.state import State
 
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
@@ -76,11 +76,11 @@ def _changes(old: dict[str, Any], new: dict[str, Any]) -> Iterator[Change]:
 
 
 def _resources(state: State) -> Iterator[tuple[Key, dict[str, Any]]]:
-    for pool in queries.pools(state, queries.Pools()):
+    for pool in reading.pools(state, queries.Pools()):
         yield ("pool", pool.name), msgspec.to_builtins(pool)
-    for subnet in queries.subnets(state, queries.Subnets()):
+    for subnet in reading.subnets(state, queries.Subnets()):
         yield ("subnet", subnet.name), msgspec.to_builtins(subnet)
-    for reservation in queries.reservations(state, queries.Reservations()):
+    for reservation in reading.reservations(state, queries.Reservations()):
         yield ("reservation", reservation.name), msgspec.to_builtins(reservation)
     for key, application in state.applications.items():
         yield ("application", str(key)), msgspec.to_builtins(application)

@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from opentelemetry.trace import SpanKind
 from prometheus_client import CollectorRegistry
 
 from ipledger.engine.metrics import table
@@ -76,11 +75,5 @@ class Follower:
 async def _traced(entries: AsyncIterator[Entry]) -> AsyncIterator[Entry]:
     """The entries, each with a span until the next one is asked for: by then it is written."""
     async for entry in entries:
-        span = tracing.begin_linked(
-            "history.write",
-            (entry.traceparent,),
-            kind=SpanKind.CONSUMER,
-            attributes={"ipledger.sequence": entry.sequence},
-        )
-        with tracing.ending(span):
+        with tracing.begin_consuming("history.write", entry.sequence, entry.traceparent):
             yield entry

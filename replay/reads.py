@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 
-from ipledger.engine import queries
+from ipledger.engine import queries, reading
 from ipledger.engine.answers import Page
 from ipledger.engine.refusals import Refusal
 from ipledger.projections.exhaustion import Exhaustion
@@ -30,7 +30,7 @@ class StateReads:
 
     async def pools(self, name: str = "") -> Page:
         """See `EngineClient.pools`. Only one that is named has a forecast."""
-        rows = queries.pools(self.state, queries.Pools(name=name))
+        rows = reading.pools(self.state, queries.Pools(name=name))
         pool = self.state.pools.get(name)
         found = None if pool is None else await self.exhaustion(pool)
         told = () if found is None else (found,)
@@ -38,27 +38,27 @@ class StateReads:
 
     async def subnets(self, name: str = "") -> Page:
         """See `EngineClient.subnets`."""
-        rows = queries.subnets(self.state, queries.Subnets(name=name))
+        rows = reading.subnets(self.state, queries.Subnets(name=name))
         return Page(self._position, subnets=rows)
 
     async def quarantines(self, pool: str = "") -> Page:
         """See `EngineClient.quarantines`."""
-        rows = queries.quarantines(self.state, queries.Quarantines(pool=pool))
+        rows = reading.quarantines(self.state, queries.Quarantines(pool=pool))
         return Page(self._position, quarantines=rows)
 
     async def reservations(self, name: str = "") -> Page:
         """See `EngineClient.reservations`."""
-        rows = queries.reservations(self.state, queries.Reservations(name=name))
+        rows = reading.reservations(self.state, queries.Reservations(name=name))
         return Page(self._position, reservations=rows)
 
     async def allocations(self, query: queries.AllocationsWhere) -> AsyncIterator[Page]:
         """See `EngineClient.allocations`."""
-        found = queries.allocations(self.state, query)
+        found = reading.allocations(self.state, query)
         assert not isinstance(found, Refusal), "no address is asked for"
-        for page in queries.pages(self._position, found):
+        for page in reading.pages(self._position, found):
             yield page
 
     async def applications(self, query: queries.Applications) -> AsyncIterator[Page]:
         """See `EngineClient.applications`."""
-        for page in queries.pages(self._position, queries.applications(self.state, query)):
+        for page in reading.pages(self._position, reading.applications(self.state, query)):
             yield page

@@ -32,6 +32,7 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.decide import decide
 from ipledger.engine.refusals import Refusal
+from ipledger.engine.subnets import as_asked
 from ipledger.events.clock import format_time, parse_time
 from ipledger.events.commit import decode
 from ipledger.events.facts import PoolSpec, Verdict
@@ -314,7 +315,7 @@ def _resource_command(event: AnyEvent) -> AnyCommand | None:
     """The command that an event of a resource came from."""
     match event:
         case PoolCreated() | PoolUpdated():
-            return ApplyPool(pool=event.pool) if event.pool.auto is None else None
+            return ApplyPool(pool=as_asked(event.pool)) if event.pool.auto is None else None
         case PoolDeleted():
             return DeletePool(name=event.name)
         case SubnetCreated() | SubnetUpdated():

@@ -12,11 +12,13 @@ from prometheus_client.core import Metric
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.metrics import table
 from ipledger.engine.metrics.tally import Tally
-from ipledger.engine.queries import Subnets, subnets
+from ipledger.engine.queries import Subnets
+from ipledger.engine.reading import subnets
 from ipledger.engine.waiting import QUEUE_MAX
 from ipledger.events.types import Event
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import PoolRow, pool_row
+from ipledger.projections.row_makers import pool_row
+from ipledger.projections.rows import PoolRow
 
 _STATES = ("free", "allocated", "held", "reserved", "quarantined")
 

@@ -261,6 +261,23 @@ CNI_DURATION = Spec(
     ("command",),
     (*LATENCIES_S, 60.0),
 )
+PROBES = Spec(
+    "ipledger_probes_total",
+    _C,
+    "Addresses probed before they were handed over: free, conflict, proxied, or failed to be.",
+    "addresses",
+    _AGENT,
+    ("outcome",),
+)
+PROBE_DURATION = Spec(
+    "ipledger_probe_duration_seconds",
+    _H,
+    "Time of a probe, which is of all addresses of an interface at once.",
+    "seconds",
+    _AGENT,
+    (),
+    LATENCIES_S,
+)
 OUTBOX = Spec(
     "ipledger_agent_outbox_releases",
     _G,

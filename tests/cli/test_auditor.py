@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
-import signal
 import sys
 import urllib.request
 from pathlib import Path
 
 from nats.aio.client import Client as NatsClient
 from support import traffic
+from support.program import Program, until
 from support.terminal import Cli
 
 from ipledger.engine.client import EngineClient
@@ -25,40 +24,30 @@ OFFICE = ApplyPool(pool=PoolSpec("office", 4, "10.6.0.0/24", ("10.6.0.7",)))
 
 
 async def test_the_auditor_keeps_a_history_that_other_commands_read(
-    cli: Cli, engine: EngineClient, nc: NatsClient, realm: str
+    cli: Cli, engine: EngineClient, nc: NatsClient, realm: str, tmp_path: Path
 ) -> None:
-    process = await asyncio.create_subprocess_exec(
-        IPLEDGER,
-        "auditor",
-        "--http",
-        "0",
-        "--history",
-        f"{cli.files}/h.db",
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(os.environ),
-    )
-    assert process.stderr is not None
-    try:
-        line = await asyncio.wait_for(process.stderr.readline(), DEADLINE_S)
-        ready = re.fullmatch(rb"ready history=(\S+) http=(\S+)\n", line)
-        assert ready, line
-        await engine.apply(OFFICE)
+    command = [IPLEDGER, "auditor", "--http", "0", "--history", f"{cli.files}/h.db"]
+    auditor = Program("auditor", command, tmp_path)
+    auditor.launch()
+    ready = await asyncio.to_thread(auditor.line, r"^ready history=\S+ http=(\S+)$")
+    await engine.apply(OFFICE)
 
-        found = await cli("history", "pool", "office", "--history", "FILES/h.db")
+    found = await cli("history", "pool", "office", "--history", "FILES/h.db")
 
-        assert "PoolCreated" in found.stdout
-        assert found.stderr.startswith("at 2.0, ")
-        url = f"{ready[2].decode()}/metrics"
-        text = (await asyncio.to_thread(urllib.request.urlopen, url)).read().decode()
-        last = await JetStreamLog.of(nc, realm).last()
-        assert f'ipledger_history_sequence{{realm="{realm}"}} {float(last)}' in text
-        assert re.search(r"^ipledger_history_lag_seconds\{.*\} \d", text, re.MULTILINE)
-        process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), DEADLINE_S) == 0
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
+    assert "PoolCreated" in found.stdout
+    assert found.stderr.startswith("at 2.0, ")
+    last = await JetStreamLog.of(nc, realm).last()
+    shown = f'ipledger_history_sequence{{realm="{realm}"}} {float(last)}'
+
+    def page() -> str:
+        """The metrics, once they tell of the commit: that is just behind it."""
+        with urllib.request.urlopen(f"{ready[1]}/metrics", timeout=DEADLINE_S) as answer:
+            text: str = answer.read().decode()
+        return text if shown in text else ""
+
+    text = await asyncio.to_thread(until, page, DEADLINE_S)
+    assert re.search(r"^ipledger_history_lag_seconds\{.*\} \d", text, re.MULTILINE)
+    assert await asyncio.to_thread(auditor.stop) == 0
 
 
 async def test_a_log_that_is_not_the_one_its_history_was_made_of_is_a_difference(

@@ -110,8 +110,11 @@ async def release(cluster: Kube, name: str, uid: str) -> None:
 async def test_an_import_once_more_finds_all_of_it_as_it_is(cli: Cli, cluster: Kube) -> None:
     with_auto_pool(cluster.server)
     assert (await cli(*WORDS)).code == 0
+    before = (await cluster.client.status()).position
     again = await cli(*WORDS, "-o", "jsonl")
     assert again.code == 0, again.stdout + again.stderr
+    assert again.stderr == "nothing to import: the log has all of it\n"
+    assert (await cluster.client.status()).position == before
     outcomes = {json.loads(line)["outcome"] for line in again.stdout.splitlines()}
     assert outcomes == {"unchanged"}
 
@@ -152,6 +155,74 @@ async def test_a_place_of_a_stateful_set_is_held_in_its_auto_pool(cli: Cli, clus
     )
     answer = await cluster.client.allocate(command)
     assert [address.ip for address in answer.allocation.addresses] == ["10.1.0.20"]
+
+
+CLONE_SET = {
+    "apiVersion": "apps.kruise.io/v1alpha1",
+    "kind": "CloneSet",
+    "name": "app",
+    "uid": "12345678-1234-1234-1234-123456789abc",
+    "controller": True,
+}
+
+
+def with_clone_set(cluster: Kube, number: str) -> tuple[SpiderpoolCluster, str]:
+    """An auto pool of three addresses of a CloneSet, one of whose pods is there; its name, too."""
+    spiderpool = SpiderpoolCluster(cluster.server)
+    spiderpool.subnet("blue", "10.1.0.0/16", "10.1.0.10-10.1.0.99")
+    labels = {
+        "owner-application-kind": "CloneSet",
+        "owner-application-gv": "apps.kruise.io_v1alpha1",
+    }
+    uid = CLONE_SET["uid"]
+    name = spiderpool.auto_pool("app", str(uid), "10.1.0.20-10.1.0.22", labels=labels)
+    asks = {f"{LABEL}subnet": '{"ipv4":["blue"]}', f"{LABEL}ippool-ip-number": number}
+    pod = spiderpool.pod("app-1", "10.1.0.20", owner=CLONE_SET, annotations=asks)
+    spiderpool.endpoint("app-1", pod, v4("10.1.0.20", name, length=16), owner=("CloneSet", "app"))
+    spiderpool.record(name, "10.1.0.20", "app-1", pod)
+    return spiderpool, name
+
+
+async def test_a_third_partys_controller_is_known_by_its_pods(cli: Cli, cluster: Kube) -> None:
+    _, name = with_clone_set(cluster, "3")
+    done = await cli(*WORDS)
+    assert done.code == 0, done.stdout + done.stderr
+    assert await has(cluster, name, "10.1.0.20-10.1.0.22")
+    command = Allocate(
+        pod=Pod("shop", "app-2", "uid-of-app-2"),
+        owner=Owner("apps.kruise.io/v1alpha1", "CloneSet", "app"),
+        sandbox="s",
+        interface="eth0",
+        node="n2",
+        annotations={f"{LABEL}subnet": '{"ipv4":["blue"]}', f"{LABEL}ippool-ip-number": "3"},
+    )
+    answer = await cluster.client.allocate(command)
+    assert [address.ip for address in answer.allocation.addresses] == ["10.1.0.21"]
+    [page] = [page async for page in cluster.client.applications(Applications())]
+    assert [(row.kind, row.uid) for row in page.applications] == [("CloneSet", CLONE_SET["uid"])]
+
+
+async def test_a_pool_that_follows_a_third_partys_controller_is_refused_as_at_an_add(
+    cli: Cli, cluster: Kube
+) -> None:
+    _, name = with_clone_set(cluster, "+2")
+    done = await cli(*WORDS, "-o", "jsonl")
+    assert done.code == 3
+    [(about, other)] = listed(done.stdout)
+    assert about == f"SpiderIPPool {name}"
+    assert "'+2' must be a fixed number such as 5: how many pods a CloneSet wants" in other
+
+
+async def test_a_pool_that_is_not_taken_over_is_one_line_with_its_allocations(
+    cli: Cli, cluster: Kube
+) -> None:
+    spiderpool, name = with_auto_pool(cluster.server)
+    gone(spiderpool, name)
+    done = await cli(*WORDS, "-o", "jsonl")
+    assert done.code == 3
+    [told] = map(json.loads, done.stdout.splitlines())
+    assert told["about"] == f"SpiderIPPool {name}"
+    assert told["one"].endswith(", with 2 allocations")
 
 
 async def test_an_auto_pool_gives_out_nothing_before_its_allocations_are_there(
@@ -216,7 +287,11 @@ def second_pool(cluster: SpiderpoolCluster, name: str) -> None:
         (another_subnet, "", "'10.1.0.22' is not among the addresses of subnet 'blue'"),
         (gone, "", "there is no such application"),
         (made_again, "", "that application has the UID"),
-        (third_party, "", "the import cannot read a CloneSet of apps.kruise.io/v1alpha1"),
+        (
+            third_party,
+            "",
+            "no pod of this CloneSet of apps.kruise.io/v1alpha1 says what it asks for",
+        ),
         (second_pool, "SpiderIPPool zz-second", "has pool 'NAME' for IPv4 of eth0 already"),
     ],
 )

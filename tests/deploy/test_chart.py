@@ -36,6 +36,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
             "keys": dict.fromkeys(("engine", "controller", "webhook", "agents"), ""),
         }
     },
+    "probing": {"agent": {"probe": {"enabled": True, "interface": "eth1"}}},
     "keys on the nodes": {"nats": {"keys": {"nodeFile": "/etc/ipledger/node.nk"}}},
     "one of each": {
         "engine": {"replicas": 1, "logReplicas": 1},
@@ -125,7 +126,10 @@ def test_processes_may_do_only_what_they_must(values: dict[str, Any]) -> None:
             assert may["readOnlyRootFilesystem"] is True
             assert may["capabilities"]["drop"] == ["ALL"]
             is_root = {**pod["securityContext"], **may}.get("runAsUser") == 0
-            assert is_root == (component == "agent" and container["name"] in INSTALLER)
+            becomes_user = container.get("command", [""])[0] == "setpriv"
+            assert is_root == (
+                component == "agent" and (container["name"] in INSTALLER or becomes_user)
+            )
             assert is_root or {**pod["securityContext"], **may}["runAsNonRoot"] is True
             assert {"requests", "limits"} <= set(container["resources"])
 
@@ -143,6 +147,30 @@ def test_only_the_agent_and_the_controller_have_rights_and_none_is_a_wildcard() 
     for component, pod in workloads(DEFAULT):
         named = pod.get("serviceAccountName")
         assert named == (None if component == "nats" else f"ipledger-{component}")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="to become another user needs root")
+def test_an_agent_that_may_probe_is_the_same_user_with_one_capability_more() -> None:
+    (agent,) = [
+        p["containers"][0] for of, p in workloads(objects(VARIANTS["probing"])) if of == "agent"
+    ]
+    assert "--probe-interface=eth1" in agent["args"]
+    given = agent["securityContext"]["capabilities"]["add"]
+    bounds = ",".join(["-all", *(f"+{name.lower()}" for name in given)])
+    container = ["setpriv", f"--bounding-set={bounds}", "--inh-caps=-all", "--no-new-privs"]
+    *become, program = agent["command"]
+    assert program == "ipledger"
+    status = subprocess.run(
+        [*container, *become, "cat", "/proc/self/status"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    has = dict(re.findall(r"^(\w+):\t(.*)$", status, re.MULTILINE))
+    assert (has["Uid"], has["Gid"]) == ("\t".join(["65532"] * 4),) * 2
+    sets = {int(has[f"Cap{name}"], 16) for name in ("Inh", "Prm", "Eff", "Bnd", "Amb")}
+    assert sets == {1 << 13}, "CAP_NET_RAW"
+    assert all("probe" not in a for _, p in workloads(DEFAULT) for a in p["containers"][0]["args"])
 
 
 def test_the_agent_can_change_nothing_in_the_cluster() -> None:

@@ -6,16 +6,19 @@ import asyncio
 from typing import Any
 
 import pytest
+from prometheus_client import generate_latest
 from support.apiserver import Fault
 from support.apiserver.errors import StatusError
 from support.collecting import NAMESPACE, Field
+from support.moved import moved
 
 from ipledger.engine.commands import ApplyApplication, Release
+from ipledger.engine.metrics import table
 from ipledger.events.clock import parse_time
 from ipledger.events.facts import Application, Owner
 from ipledger.events.types import AddressesReleased
+from ipledger.gc import metrics
 from ipledger.gc.applications import known_applications
-from ipledger.gc.metrics import REGISTRY
 from ipledger.gc.report import Outcome, Report
 
 UID = "0b1c2d3e-0000-4000-8000-000000000009"
@@ -60,11 +63,9 @@ async def test_a_dry_run_frees_nothing_and_says_what_it_would_free(field: Field)
     assert await field.held() == ["gone-0", "gone-1"]
 
 
-def shown(name: str, **labels: str) -> float:
-    """A metric of the collector as a scrape has it."""
-    value = REGISTRY.get_sample_value(f"ipledger_gc_{name}", labels)
-    assert value is not None
-    return value
+def shown() -> str:
+    """The metrics of the collector as a scrape has them."""
+    return generate_latest(metrics.REGISTRY).decode()
 
 
 async def test_a_young_allocation_is_looked_at_later(field: Field) -> None:
@@ -84,11 +85,11 @@ async def test_a_pod_that_the_watch_does_not_have_yet_is_spared_by_a_direct_read
     await collector.view.sync(30)
     await field.add(field.pod("late"))
 
-    before = shown("spared_total", reason="running")
+    before = shown()
     report = await collector.compare()
 
     assert outcomes(report) == {"late": "spared"}
-    assert shown("spared_total", reason="running") == before + 1
+    assert moved(before, shown(), table.GC_SPARED)
     assert await field.held() == ["late"]
 
 
@@ -128,11 +129,13 @@ async def test_a_pod_in_a_new_sandbox_since_it_was_read_is_refused_by_the_engine
     await field.engine.apply(ApplyApplication(application=told))
     second = field.pod("virt-launcher-2")
     await field.add(second, owner=machine)
+    before = shown()
     gate.set()
 
     report = await comparing
 
     assert [(f.pod, f.outcome) for f in report.findings] == [("virt-launcher-1", "refused")]
+    assert moved(before, shown(), table.GC_REFUSED)
     assert "PodChanged" in report.findings[0].detail
     assert await field.held() == ["virt-launcher-2"]
 
@@ -227,18 +230,19 @@ async def test_what_is_read_of_a_server_without_any_pod_is_not_believed(field: F
     await field.add(field.pod("new"))
     for name in ("new", "other"):
         field.delete(name)
+    metrics.WITHHELD.set(0)
 
+    before = shown()
     report = await collector.compare()
+    withheld = shown()
 
     assert [f.outcome for f in report.findings] == ["withheld"]
     assert (report.withheld, report.applications) == ("the API server knows no pod at all", [])
     assert await field.held() == ["new"]
-    assert shown("withheld") == 1
-    deleted, freed = shown("applications_deleted_total"), shown("freed_total", reason="gone")
+    assert moved(before, withheld, table.GC_WITHHELD)
     assert len((await collector.compare(sure=True)).applications) == 1
-    assert shown("applications_deleted_total") == deleted + 1
-    assert shown("freed_total", reason="gone") == freed + 1
-    assert shown("withheld") == 0
+    assert moved(withheld, shown(), table.GC_APPLICATIONS_DELETED, table.GC_FREED)
+    assert moved(shown(), withheld, table.GC_WITHHELD), "none is any more"
     assert await field.held() == []
 
 
@@ -267,7 +271,9 @@ async def test_nothing_is_freed_when_the_direct_read_fails(field: Field, reason:
     field.clock.pass_seconds(60)
     error = StatusError(reason, "not now")
     field.server.faults.append(Fault("get", "pods", times=99, error=error))
+    before = shown()
     report = await field.compare()
+    assert moved(before, shown(), table.GC_API_FAILURES)
     assert await field.held() == ["gone-0", "gone-1", "gone-2"]
     assert report.outcomes(Outcome.UNCONFIRMED) == 3
     assert "not now" in report.failure

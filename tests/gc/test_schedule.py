@@ -29,14 +29,6 @@ def test_those_that_are_due_come_once_soonest_first_and_the_rest_stays(
     assert (len(schedule), schedule.next_at()) == (len(left), min(left, default=None))
 
 
-def test_only_what_is_the_next_now_says_so() -> None:
-    schedule = Schedule()
-    assert schedule.add("a", 10)
-    assert not schedule.add("b", 20)
-    assert not schedule.add("a", 10)
-    assert schedule.add("b", 5)
-
-
 def test_no_more_are_taken_than_asked_for() -> None:
     schedule = Schedule()
     for uid in "abc":

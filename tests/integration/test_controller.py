@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -201,33 +201,33 @@ async def test_a_subnet_stays_until_its_pools_are_gone(cluster: Kube) -> None:
         await cluster.until(lambda: seen(server, SUBNETS, "blue") is None)
 
 
-async def test_what_a_pool_has_from_its_subnet_is_not_changed_by_the_next_controller(
-    cluster: Kube,
-) -> None:
+async def test_a_pool_without_a_gateway_of_its_own_follows_its_subnet(cluster: Kube) -> None:
     server = cluster.server
+
+    def has(gateway: str, *, disable: bool = False) -> Callable[[], Coroutine[Any, Any, bool]]:
+        async def look() -> bool:
+            row = await pool(cluster, "part")
+            return row is not None and (row.gateway, row.disable) == (gateway, disable)
+
+        return look
+
     make(server, SUBNETS, "blue", gateway="10.1.0.254", **BLUE)
+    make(server, POOLS, "part", subnet="10.1.0.0/24", ips=["10.1.0.2"], gateway="10.1.0.100")
     async with cluster.controlled():
-        await cluster.until(partial(is_applied, cluster, SUBNETS, "blue"))
-        make(server, POOLS, "part", subnet="10.1.0.0/24", ips=["10.1.0.2"])
-        await cluster.until(lambda: accepted(cluster, "part"))
+        await cluster.until_engine(has("10.1.0.100"))
         server.change(SUBNETS, "blue", spec={"gateway": "10.1.0.253"})
-
-        async def changed() -> bool:
-            [row] = (await cluster.client.subnets("blue")).subnets
-            return row.gateway == "10.1.0.253"
-
-        await cluster.until_engine(changed)
+        server.change(POOLS, "part", spec={"gateway": None})
+        await cluster.until_engine(has("10.1.0.253"))
+        server.change(SUBNETS, "blue", spec={"gateway": "10.1.0.252"})
+        await cluster.until_engine(has("10.1.0.252"))
+        await cluster.until(partial(is_applied, cluster, SUBNETS, "blue"))
+    before = (await cluster.client.status()).position
     async with cluster.controlled():
         server.change(POOLS, "part", spec={"disable": True})
-
-        async def disabled() -> bool:
-            row = await pool(cluster, "part")
-            return row is not None and row.disable
-
-        await cluster.until_engine(disabled)
-    row = await pool(cluster, "part")
-    assert row is not None
-    assert row.gateway == "10.1.0.254"
+        await cluster.until_engine(has("10.1.0.252", disable=True))
+    position = (await cluster.client.status()).position
+    assert int(position.split(".")[0]) == int(before.split(".")[0]) + 1, "that and nothing else"
+    assert not warnings(server), "nobody changed the log against an object"
 
 
 async def test_a_reservation_comes_and_goes(cluster: Kube) -> None:

@@ -25,7 +25,7 @@ from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.facts import Address, Pod, PoolSpec
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import allocation_row
+from ipledger.projections.row_makers import allocation_row
 from ipledger.replay.verify import verify
 
 POOL = PoolSpec("pool", 0, "10.64.0.0/16", ips=("10.64.0.1-10.64.250.250",), default=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.moved import moved
 from support.node import Node, Outcome
+from support.otlp import receiving
 from support.program import until
 
+from ipledger.engine.metrics import table
 from ipledger.events.addresses import parse_ip
 from ipledger.events.facts import PoolSpec
 
 V4 = PoolSpec("v4", 0, "10.63.0.0/24", ips=("10.63.0.10-10.63.0.15",))
 V6 = PoolSpec("v6", 0, "fd63::/64", ips=("fd63::10-fd63::15",))
 BOTH: dict[str, Any] = {"default_ipv4_ippool": ["v4"], "default_ipv6_ippool": ["v6"]}
-MAC = "02:00:00:00:63:01"
+MAC, OTHER_MAC = "02:00:00:00:63:01", "02:00:00:00:63:02"
 _ALL_FRAMES = 3  # ETH_P_ALL: what is sent as well as what comes
 
 _numbers = count()
@@ -45,6 +50,20 @@ class Link:
         """The neighbour has these addresses; its kernel answers to ARP and NDP."""
         for address in addresses:
             sh("ip", "-n", self.namespace, "address", "add", address, "dev", "eth0", "nodad")
+
+    def answers_for_all(self) -> None:
+        """The neighbour's kernel answers to ARP for every address of the IPv4 pool's subnet."""
+        sh("ip", "-n", self.namespace, "link", "set", "lo", "up")
+        sh("ip", "-n", self.namespace, "route", "add", "local", V4.subnet, "dev", "lo")
+
+    def has_another(self, address: str) -> None:
+        """Another neighbour, with a MAC of its own, has an address, and answers to that alone."""
+        about = ("link", "eth0", "name", "eth1", "address", OTHER_MAC, "type", "macvlan")
+        sh("ip", "-n", self.namespace, "link", "add", *about)
+        ignore = "net.ipv4.conf.eth1.arp_ignore=1"
+        sh("ip", "netns", "exec", self.namespace, "sysctl", "-q", "-w", ignore)
+        sh("ip", "-n", self.namespace, "address", "add", address, "dev", "eth1")
+        sh("ip", "-n", self.namespace, "link", "set", "eth1", "up")
 
     def quiet(self) -> socket.socket:
         """Hears every frame on this machine's end from here on."""
@@ -114,6 +133,18 @@ def quarantines(node: Node) -> dict[str, str]:
 
 def held(node: Node) -> list[list[str]]:
     return [[address.address for address in row.addresses] for row in node.allocations()]
+
+
+def page(node: Node) -> str:
+    with urllib.request.urlopen(f"{node.http_url}/metrics", timeout=10) as answer:
+        text: str = answer.read().decode()
+    return text
+
+
+def probed(text: str) -> dict[str, float]:
+    """How often addresses were probed, by outcome."""
+    found = re.findall(r'^ipledger_probes_total{outcome="(\w+)",.*} (.+)$', text, re.MULTILINE)
+    return {outcome: float(count) for outcome, count in found}
 
 
 @pytest.mark.parametrize("named_by", ["flag", "configuration"])
@@ -198,6 +229,46 @@ def test_where_something_answers_to_every_address_the_add_ends_and_says_so(
 
     link.owns("10.63.0.13/24")  # which the engine gave, and the pod was not told of
     assert add(node).addresses[0] == "10.63.0.14/24"
+
+
+def test_what_answers_for_every_address_has_none(link: Link, up: Callable[..., Node]) -> None:
+    """Proxy ARP: the pod gets the address that it would get unprobed, and that is said."""
+    link.answers_for_all()
+    node = up("--probe-interface", link.interface, "--log-format", "text")
+    before = page(node)
+    assert add(node).addresses == ["10.63.0.10/24", "fd63::10/64"]
+    assert quarantines(node) == {}
+    said = f"cannot be probed on interface {link.interface}, proxy ARP or NDP: 10.63.0.10 "
+    assert until(lambda: said in node.log.read_text(), 10)
+    after = page(node)
+    assert moved(before, after, table.PROBES, table.PROBE_DURATION)
+    assert probed(after) == {"free": 1, "conflict": 0, "proxied": 1, "failed": 0}
+
+
+def test_who_has_an_address_is_found_though_another_answers_for_all(
+    link: Link, up: Callable[..., Node]
+) -> None:
+    link.answers_for_all()
+    link.has_another("10.63.0.10/24")
+    node = up("--probe-interface", link.interface)
+    assert add(node).addresses == ["10.63.0.11/24", "fd63::10/64"]
+    assert quarantines(node) == {"10.63.0.10": OTHER_MAC}
+    assert probed(page(node)) == {"free": 2, "conflict": 1, "proxied": 1, "failed": 0}
+
+
+def test_a_probe_is_a_part_of_the_adds_trace(
+    link: Link, up: Callable[..., Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with receiving() as receiver:
+        monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", receiver.url)
+        monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "50")
+        assert add(up("--probe-interface", link.interface)).code == 0
+        probe, call = receiver.one("cni.probe"), receiver.one("cni.add")
+    assert (probe.parent, probe.trace) == (call.id, call.trace)
+    assert probe.attributes == {
+        "network.interface.name": link.interface,
+        "ipledger.addresses": "10.63.0.10/24,fd63::10/64",
+    }
 
 
 def test_without_another_address_the_refusal_names_who_answers(

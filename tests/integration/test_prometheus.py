@@ -16,32 +16,38 @@ import subprocess
 import urllib.parse
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 import yaml
 from nats.aio.client import Client as NatsClient
 from prometheus_client.parser import text_string_to_metric_families
-from support.apiserver import ApiServer
+from support.apiserver import ApiServer, Fault
+from support.apiserver.errors import StatusError
 from support.certificates import Authority
 from support.dashboard import ROWS
-from support.kube import POOLS, make, server_thread, workload
+from support.kube import POOLS, RESERVATIONS, ServerThread, make, server_thread, workload
+from support.moved import moved, seen_moving, series
 from support.node import IPLEDGER
 from support.program import Program, until
+from support.proxy import proxy_to
 from support.replicas import AgentProgram, Replicas, replicas
 
-from ipledger.engine.client import EngineClient, RefusedError
+from ipledger.engine.client import EngineClient, EngineUnavailableError, RefusedError
 from ipledger.engine.commands import Allocate, ApplyPool, ApplySubnet, Release
-from ipledger.engine.metrics.metric import Kind
+from ipledger.engine.metrics import table
+from ipledger.engine.metrics.exposition import Exposition
 from ipledger.engine.metrics.table import TABLE
+from ipledger.engine.waiting import NODE_MAX
 from ipledger.events.commit import decode
 from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.facts import Pod, PoolSpec, SubnetSpec
-from ipledger.events.jetstream import JetStreamLog
+from ipledger.events.jetstream import JetStreamLog, stream_config
 
 REALM = "metrics"
 WAIT_S = 30.0
@@ -52,35 +58,13 @@ LAB = SubnetSpec("lab", 0, "10.8.0.0/16", ips=("10.8.0.1-10.8.99.0",))
 LARGE = PoolSpec("large", 0, "10.8.0.0/16", ips=("10.8.0.1-10.8.10.0",), default=True)
 SMALL = PoolSpec("small", 0, "10.9.0.0/24", ips=("10.9.0.1-10.9.0.2",))
 
-CALM = {
-    "ipledger_nats_reconnects_total",  # NATS stays
-    "ipledger_reservations",
-    "ipledger_engine_queue_length",  # nothing waits when it is asked
-    "ipledger_engine_queue_rejections_total",
-    "ipledger_engine_projection_lag_commits",
-    "ipledger_engine_second_copy_lag_commits",
-    "ipledger_engine_snapshots_total",  # the first is due after 100,000 events
-    "ipledger_engine_snapshot_commits",
-    "ipledger_agent_outbox_releases",  # the engine is always there
-    "ipledger_agent_outbox_sent_total",
-    "ipledger_client_retries_total",
-    "ipledger_watch_failures_total",
-    "ipledger_controller_queue_length",
-    "ipledger_gc_spared_total",
-    "ipledger_gc_refused_total",
-    "ipledger_gc_withheld",
-    "ipledger_gc_api_failures_total",
-    "ipledger_gc_applications_deleted_total",
-    "ipledger_history_lag_commits",
-}
-"""What stays at zero as long as nothing goes wrong; other tests see it move."""
-
 
 @dataclass
 class Monitored:
     """A realm, its processes' URLs by role, and a Prometheus that scrapes them."""
 
     realm: Replicas
+    api: ServerThread
     urls: dict[str, str]
     url: str
     history: Path
@@ -114,6 +98,7 @@ def cluster(server: ApiServer) -> None:
     pod = {"metadata": {"name": "other"}, "spec": {"nodeName": "node-1"}}
     server.create("v1", "pods", pod, "shop")
     make(server, POOLS, "more", subnet="10.8.0.0/16", ips=["10.8.20.1-10.8.20.9"])
+    make(server, RESERVATIONS, "router", ips=["10.8.0.1"])
     workload(server, "deployments", "web", 2, subnet='{"ipv4":["lab"]}')
 
 
@@ -255,7 +240,7 @@ def monitored(
             url = "http://" + prometheus.line(r"msg=\"Listening on\" address=(\S+)")[1]
             prometheus.line("Server is ready to receive web requests")
             realm.ask(load_more)
-            made = Monitored(realm, urls, url, history, insecure)
+            made = Monitored(realm, api, urls, url, history, insecure)
             yield made
         finally:
             for program in programs:
@@ -301,11 +286,8 @@ def test_each_role_has_the_metrics_that_the_table_says(monitored: Monitored) -> 
 
 
 def test_every_metric_moves(monitored: Monitored) -> None:
-    moving = {
-        f"{spec.name}_count" if spec.kind is Kind.HISTOGRAM else spec.name: spec
-        for spec in TABLE
-        if spec.name not in CALM
-    }
+    """Here, or in a test that says so by `moved`: of which nobody says it, it moves here."""
+    moving = [series(spec) for spec in TABLE if spec.name not in seen_moving()]
 
     def still() -> set[str]:
         return {name for name in moving if not monitored.value(f"max({name})") > 0}
@@ -313,8 +295,6 @@ def test_every_metric_moves(monitored: Monitored) -> None:
     with contextlib.suppress(AssertionError):  # the next line says more
         until(lambda: not still(), WAIT_S)
     assert not still()
-    for name in CALM:
-        assert monitored.value(f"max({name})") >= 0, name
 
 
 async def counted(client: EngineClient) -> Counter[str]:
@@ -382,3 +362,130 @@ def test_alerts_are_evaluated_and_a_full_pool_is_told(monitored: Monitored) -> N
     with urllib.request.urlopen(f"{monitored.url}/api/v1/rules", timeout=10) as answer:
         rules = json.load(answer)["data"]["groups"][0]["rules"]
     assert {rule["health"] for rule in rules} == {"ok"}
+
+
+# What moves only when something is wrong; these tests come last.
+
+
+@contextlib.contextmanager
+def no_commits(realm: Replicas) -> Generator[None]:
+    """JetStream takes no message for the log: none is as small as it wants them."""
+
+    def takes(bytes_max: int) -> None:
+        async def update() -> None:
+            nc = await realm.as_user()
+            config = stream_config(realm.realm)
+            config.max_msg_size = bytes_max
+            await nc.jetstream().update_stream(config)
+            await nc.close()
+
+        asyncio.run(update())
+
+    takes(1)
+    try:
+        yield
+    finally:
+        takes(-1)
+
+
+async def ask_in_vain(client: EngineClient) -> None:
+    """More than one node may have waiting, sent again while it waits."""
+    command = partial(Allocate, interface="eth0", node="node-9", default_ipv4_pools=("large",))
+    asked = (
+        client.allocate(command(pod=Pod("shop", f"v{n}", f"v{n}"), sandbox=f"v{n}"), 1.0)
+        for n in range(NODE_MAX + 50)
+    )
+    answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert all(isinstance(answer, EngineUnavailableError) for answer in answers), answers
+
+
+def make_pools(server: ApiServer) -> None:
+    """More than the controller works on at once."""
+    for number in range(20):
+        make(server, POOLS, f"p{number}", subnet=f"10.20.{number}.0/24", ips=[f"10.20.{number}.1"])
+
+
+def test_what_waits_while_nothing_can_be_committed(monitored: Monitored) -> None:
+    agent, text = monitored.realm.agents[0], monitored.text
+    before = {role: text(role) for role in ("engine", "agent", "controller")}
+    with no_commits(monitored.realm):
+        monitored.api.do(make_pools)
+        until(
+            lambda: moved(before["controller"], text("controller"), table.CONTROLLER_QUEUE), WAIT_S
+        )
+        monitored.realm.ask(ask_in_vain)
+        assert moved(before["engine"], text("engine"), table.QUEUE, table.QUEUE_REJECTIONS)
+        assert agent.cni("DEL", "never-seen").code == 0
+        assert moved(before["agent"], text("agent"), table.OUTBOX, table.CLIENT_RETRIES)
+    until(lambda: moved(before["agent"], text("agent"), table.OUTBOX_SENT), WAIT_S)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Generator[None]:
+    """Somebody else writes the database, and takes long."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("BEGIN IMMEDIATE")
+        yield
+        db.execute("ROLLBACK")
+
+
+async def apply_pools(client: EngineClient) -> None:
+    """Three commits."""
+    for number in range(3):
+        pool = PoolSpec(f"late-{number}", 0, f"10.30.{number}.0/24", ips=(f"10.30.{number}.1",))
+        await client.apply(ApplyPool(pool=pool))
+
+
+async def delete_pools(client: EngineClient) -> None:
+    """Three more."""
+    for number in range(3):
+        await client.delete_pool(f"late-{number}")
+
+
+def test_copy_and_history_lag_while_they_cannot_be_written(monitored: Monitored) -> None:
+    leader, text = monitored.realm.leader(), monitored.text
+    before = {role: text(role) for role in ("engine", "auditor")}
+    with locked(monitored.realm.root / leader.name / "ledger.db"):
+        monitored.realm.ask(apply_pools)
+        assert moved(before["engine"], text("engine"), table.SECOND_COPY_LAG)
+    with locked(monitored.history):
+        monitored.realm.ask(delete_pools)
+        until(lambda: moved(before["auditor"], text("auditor"), table.HISTORY_LAG), WAIT_S)
+
+
+def test_a_watch_that_fails_is_counted(monitored: Monitored) -> None:
+    before = monitored.text("agent")
+    error = StatusError("InternalError", "not now")
+
+    def fail(server: ApiServer) -> None:
+        server.faults.append(Fault("watch", "pods", times=3, error=error))
+        server.drop_watches()
+
+    monitored.api.do(fail)
+    until(lambda: moved(before, monitored.text("agent"), table.WATCH_FAILURES), WAIT_S)
+
+
+async def test_a_connection_that_was_lost_is_counted_when_it_is_made_again(
+    nats_server: EmbeddedServer,
+) -> None:
+    again = asyncio.Event()
+
+    async def reconnected() -> None:
+        again.set()
+
+    async def ignore(error: Exception) -> None:
+        pass
+
+    async with proxy_to(nats_server.url) as proxy:
+        nc = await nats.connect(
+            proxy.url, reconnect_time_wait=0.01, reconnected_cb=reconnected, error_cb=ignore
+        )
+        exposition = Exposition(REALM)
+        exposition.add_role("agent", nc)
+        before = (await exposition.text()).decode()
+        await nc.subscribe(REALM)
+        proxy.lose_answer(b"with its answer", cut=True)
+        await nc.publish(REALM, b"with its answer")
+        await asyncio.wait_for(again.wait(), WAIT_S)
+        assert moved(before, (await exposition.text()).decode(), table.NATS_RECONNECTS)
+        await nc.close()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import signal
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from support.kube import ServerThread, server_thread
+from support.certificates import Authority
+from support.kube import POOLS, ServerThread, make, server_thread
 from support.node import IPLEDGER, Node
 from support.otlp import Received, Receiver, receiving, receiving_grpc
 from support.program import Program, until
@@ -250,6 +253,56 @@ def test_what_the_collector_frees_is_a_trace(
     assert freed.attributes["ipledger.allocation"] == "a1"
     assert [(one["reason"], one["traceId"]) for one in shown][1:] == [("gc", look.trace)]
     assert receiver.one("cni.pod").parent == receiver.one("cni.add").id
+
+
+def test_what_the_controller_does_for_an_object_is_a_trace_to_the_commit_and_its_fold(
+    receiver: Receiver, tmp_path: Path, shim: Path
+) -> None:
+    with server_thread() as api:
+        node = Node(tmp_path, shim, kubeconfig=api.server.kubeconfig(tmp_path))
+        node.start()
+        spec = {"subnet": "10.6.0.0/24", "ips": ["10.6.0.7"]}
+        api.do(lambda server: make(server, POOLS, "blue", **spec))
+        applied = receiver.linked("ipledger.apply-pool")
+        sent = receiver.by_id(applied.parent)
+        work = receiver.by_id(sent.parent)
+        stored = receiver.child(receiver.by_id(applied.links[0]))
+        folded = until(lambda: [s for s in receiver.named("log.fold") if stored.id in s.links], 30)
+        api.do(lambda server: server.delete(POOLS, "blue"))
+        deleted = receiver.linked("ipledger.delete-pool")
+        asked_by = receiver.by_id(receiver.by_id(deleted.parent).parent)
+        assert node.stop() == 0
+    assert (work.name, work.parent, sent.name) == ("controller.work", "", "send apply-pool")
+    assert work.attributes == {"ipledger.kind": "SpiderIPPool", "ipledger.name": "blue"}
+    assert {span.trace for span in (work, sent, applied)} == {work.trace}
+    assert [span.kind for span in folded] == ["consumer"]
+    assert folded[0].attributes["ipledger.sequence"] == int(
+        str(applied.attributes["ipledger.position"]).partition(".")[0]
+    )
+    assert (asked_by.name, asked_by.attributes) == (work.name, work.attributes)
+
+
+def test_a_review_is_a_part_of_the_api_servers_trace(
+    receiver: Receiver, node: Node, tmp_path: Path
+) -> None:
+    authority = Authority()
+    authority.issue(tmp_path / "tls.crt", tmp_path / "tls.key")
+    command = [IPLEDGER, "webhook", "--nats", node.nats_url, "--host", "127.0.0.1", "--port", "0"]
+    command += ["--cert", str(tmp_path / "tls.crt"), "--key", str(tmp_path / "tls.key")]
+    webhook = Program("webhook", command, tmp_path, {**os.environ, **node.identity()})
+    webhook.launch()
+    try:
+        url = webhook.line(r"^ready webhook=(\S+)")[1]
+        asked = urllib.request.Request(url, b"no review", {"Traceparent": RUNTIME})
+        with pytest.raises(urllib.error.HTTPError, match="400"):
+            urllib.request.urlopen(asked, timeout=10, context=authority.trusting())
+        review = receiver.one("webhook.review")
+    finally:
+        webhook.stop()
+    _, trace, span, _ = RUNTIME.split("-")
+    assert (review.trace, review.parent, review.kind) == (trace, span, "server")
+    assert review.failed.startswith("BadReviewError: ")
+    assert review.resource["service.name"] == "ipledger-webhook"
 
 
 @pytest.mark.parametrize("status", [503, None], ids=["failing", "hanging"])

@@ -2,6 +2,7 @@
 
 python -m simulation SEEDS            the seeds from 0 on
 python -m simulation --seed SEED      one seed, told line by line
+python -m simulation --mistakes       the first seed that finds each deliberate mistake
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 
+from simulation.collector_mutations import ALL
 from simulation.run import Result, run
 
 _TRACE_LINES = 60
 _CHUNK = 10
+_SEEDS_MAX = 5000
 
 
 def replay_command(seed: int) -> str:
@@ -62,13 +65,27 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--seed", type=int, help="run this one, and tell all about it")
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--mistakes", action="store_true", help="look for them from seed 0 on")
     parser.add_argument("--faults", default="", help="with --seed: these kinds, by commas")
     asked = parser.parse_args(arguments)
     if asked.seed is not None:
         result = run(asked.seed, print, tuple(filter(None, asked.faults.split(","))))
         print(report(result._replace(trace=())) if result.wrong else f"hash {result.digest}")
         return bool(result.wrong)
+    if asked.mistakes:
+        return _find_mistakes()
     return _run_range(range(asked.first, asked.first + asked.seeds), asked.processes)
+
+
+def _find_mistakes() -> int:
+    """Tell of each mistake as docs/simulator.md does. Returns 1 if one was not found."""
+    missed = 0
+    for mutation in ALL:
+        found = mutation.found(range(_SEEDS_MAX))
+        missed += found is None
+        name, faults = mutation.name.replace("-", " "), ", ".join(mutation.faults) or "all kinds"
+        print(f"| {name} | {mutation.breaks} | {faults} | {found.seed if found else 'none'} |")
+    return bool(missed)
 
 
 def _run_range(seeds: range, processes: int) -> int:

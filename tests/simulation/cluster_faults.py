@@ -7,8 +7,11 @@ allocation must be old before it is judged (ADR 53); which of both, the plan say
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Generator
 from random import Random
 
+from simulation.apiserver import Mood
 from simulation.cluster import Cluster
 from simulation.faults import Fault, Faults
 
@@ -20,51 +23,50 @@ def _cluster(faults: Faults) -> Cluster:
     return faults.cluster
 
 
+@contextlib.contextmanager
+def _mood(faults: Faults, **fields: float | bool) -> Generator[None]:
+    """The API server is in a mood, and then in its usual one."""
+    mood, usual = _cluster(faults).server.mood, Mood()
+    for name, value in fields.items():
+        setattr(mood, name, value)
+    try:
+        yield
+    finally:
+        for name in fields:
+            setattr(mood, name, getattr(usual, name))
+
+
 async def _stale(faults: Faults, random: Random) -> None:
     """Lists and watches are behind, and direct reads as far as they may be."""
-    cluster = _cluster(faults)
-    mood = cluster.server.mood
-    mood.lag_s = random.choice((0.2, 2.0, 8.0))
-    mood.read_lag_s = random.random() * cluster.read_lag_s
-    faults.world.note(f"the API server is {mood.lag_s} s behind, reads {mood.read_lag_s:.1f} s")
-    try:
+    lag_s = random.choice((0.2, 2.0, 8.0))
+    read_lag_s = random.random() * _cluster(faults).read_lag_s
+    faults.world.note(f"the API server is {lag_s} s behind, reads {read_lag_s:.1f} s")
+    with _mood(faults, lag_s=lag_s, read_lag_s=read_lag_s):
         await faults.hold(random, 15.0)
-    finally:
-        mood.lag_s = mood.read_lag_s = 0.0
 
 
 async def _slow(faults: Faults, random: Random) -> None:
     """The API server takes its time, sometimes more than it is given."""
-    mood = _cluster(faults).server.mood
-    mood.slow_s = random.choice((0.5, 5.0, 30.0))
-    faults.world.note(f"the API server takes up to {mood.slow_s} s")
-    try:
+    slow_s = random.choice((0.5, 5.0, 30.0))
+    faults.world.note(f"the API server takes up to {slow_s} s")
+    with _mood(faults, slow_s=slow_s):
         await faults.hold(random, 10.0)
-    finally:
-        mood.slow_s = 0.0
 
 
 async def _away(faults: Faults, random: Random) -> None:
     """The API server cannot be reached."""
-    cluster = _cluster(faults)
     faults.world.note("the API server is away")
-    cluster.server.mood.is_away = True
-    cluster.server.break_watches()
-    try:
+    with _mood(faults, is_away=True):
+        _cluster(faults).server.break_watches()
         await faults.hold(random, 8.0)
-    finally:
-        cluster.server.mood.is_away = False
 
 
 async def _failing(faults: Faults, random: Random) -> None:
     """Some calls fail."""
-    mood = _cluster(faults).server.mood
-    mood.failing = random.choice((0.2, 0.8))
-    faults.world.note(f"{mood.failing:.0%} of the calls to the API server fail")
-    try:
+    failing = random.choice((0.2, 0.8))
+    faults.world.note(f"{failing:.0%} of the calls to the API server fail")
+    with _mood(faults, failing=failing):
         await faults.hold(random, 8.0)
-    finally:
-        mood.failing = 0.0
 
 
 async def _break_watches(faults: Faults, random: Random) -> None:
@@ -78,25 +80,20 @@ async def _break_watches(faults: Faults, random: Random) -> None:
 
 async def _mute(faults: Faults, random: Random) -> None:
     """Open watches say nothing, and nobody notices."""
-    cluster = _cluster(faults)
     faults.world.note("watches are mute")
-    cluster.server.mood.is_mute = True
     try:
-        await faults.hold(random, 15.0)
+        with _mood(faults, is_mute=True):
+            await faults.hold(random, 15.0)
     finally:
-        cluster.server.mood.is_mute = False
-        cluster.server.break_watches()
+        _cluster(faults).server.break_watches()
 
 
 async def _proxy(faults: Faults, random: Random) -> None:
     """A proxy answers now and then in the place of the API server: 404."""
-    mood = _cluster(faults).server.mood
-    mood.proxied = random.choice((0.3, 0.7))
-    faults.world.note(f"a proxy answers {mood.proxied:.0%} of the calls to the API server")
-    try:
+    proxied = random.choice((0.3, 0.7))
+    faults.world.note(f"a proxy answers {proxied:.0%} of the calls to the API server")
+    with _mood(faults, proxied=proxied):
         await faults.hold(random, 5.0)
-    finally:
-        mood.proxied = 0.0
 
 
 async def _blank_lists(faults: Faults, random: Random) -> None:
@@ -120,15 +117,12 @@ async def _forget_most(faults: Faults, random: Random) -> None:
 async def _blank(faults: Faults, random: Random, how: str, longest_s: float = 15.0) -> None:
     cluster = _cluster(faults)
     faults.world.note(f"the API server knows nothing: {how}")
-    setattr(cluster.server.mood, how, True)
-    cluster.server.mood.is_mute = True
-    cluster.forget_versions()
     try:
-        await faults.hold(random, longest_s)
+        with _mood(faults, is_mute=True, **{how: True}):
+            cluster.forget_versions()
+            await faults.hold(random, longest_s)
     finally:
         faults.world.note("the API server knows everything again")
-        setattr(cluster.server.mood, how, False)
-        cluster.server.mood.is_mute = False
         cluster.forget_versions()
 
 

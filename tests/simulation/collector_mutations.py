@@ -18,10 +18,12 @@ from ipledger.gc.valve import Admitted, Valve
 from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
 from ipledger.projections.cluster.live.watch import Watch
 from ipledger.projections.cluster.mirror import Change, Mirror
-from simulation.mutations import Patch, mutation
+from simulation.mutations import ALL, Patch, mutation
+
+__all__ = ["ALL"]
 
 
-@mutation("ADR 53, the order of reads", "api-stale")
+@mutation("ADR 53, the order of reads", "api-stale", first=22)
 def what_a_watch_says_is_not_confirmed() -> Patch:
     """Nothing is read again before it is freed."""
 
@@ -33,7 +35,7 @@ def what_a_watch_says_is_not_confirmed() -> Patch:
     return mock.patch.object(Looker, "_confirmed", believe)
 
 
-@mutation("ADR 53, the order of reads", "api-failing", "api-stale")
+@mutation("ADR 53, the order of reads", "api-failing", "api-stale", first=27)
 def a_read_that_fails_is_a_pod_that_is_gone() -> Patch:
     """Whatever goes wrong, the pod is not there."""
     read = view.View.read_pod
@@ -47,7 +49,7 @@ def a_read_that_fails_is_a_pod_that_is_gone() -> Patch:
     return mock.patch.object(view.View, "read_pod", careless)
 
 
-@mutation("ADR 53, the order of reads", "api-proxy", "api-stale")
+@mutation("ADR 53, the order of reads", "api-proxy", "api-stale", first=30)
 def a_proxys_404_is_a_pod_that_is_gone() -> Patch:
     """The status of an answer is believed, whoever gave it."""
     read = view.View.read_pod
@@ -63,7 +65,7 @@ def a_proxys_404_is_a_pod_that_is_gone() -> Patch:
     return mock.patch.object(view.View, "read_pod", careless)
 
 
-@mutation("ADR 53, the condition", "stop-collector", first=69)
+@mutation("ADR 53, the condition", "stop-collector", first=105)
 def a_release_has_no_condition() -> Patch:
     """The collector frees the allocation, whoever has it now."""
     changed = release._changed  # pyright: ignore[reportPrivateUsage]

@@ -33,7 +33,7 @@ from ipledger.events.log import BrokenLogError, Entry
 from ipledger.events.position import Position
 from ipledger.events.types import AllocationRefused
 from ipledger.projections.fold import Fold
-from ipledger.projections.rows import allocation_row
+from ipledger.projections.row_makers import allocation_row
 from ipledger.projections.state import Moment, State, evolve
 from ipledger.replay.bookkeeping import Bookkeeping
 from simulation.book import Book

@@ -74,9 +74,9 @@ class WitnessedClient(EngineClient):
         """See `EngineClient`."""
         return await self.witness.note(command, super().release(command, timeout_s))
 
-    async def apply(self, command: AnyApply) -> Applied:
+    async def apply(self, command: AnyApply, parent: str = "") -> Applied:
         """See `EngineClient`."""
-        return await self.witness.note(command, super().apply(command))
+        return await self.witness.note(command, super().apply(command, parent))
 
     async def release_allocation(self, command: ReleaseAllocation) -> Released:
         """See `EngineClient`."""

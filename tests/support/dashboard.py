@@ -254,6 +254,8 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
     ),
     "Nodes and cluster": (
+        Panel("Probed addresses", "ops", _rate("ipledger_probes_total", _R, "outcome")),
+        Panel("Time of a probe", "s", _quantiles("ipledger_probe_duration_seconds", _R)),
         Panel(
             "Releases that wait on nodes",
             "short",

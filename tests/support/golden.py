@@ -71,6 +71,14 @@ STORY: tuple[tuple[str, ...], ...] = (
         "pool narrow 10.4.0.0/16 ips=10.4.0.20",
     ),
     ("subnet wide 10.4.0.0/16 ips=10.4.0.10-10.4.0.120", "delete narrow", "unsubnet wide"),
+    (
+        "subnet wide 10.4.0.0/16 ips=10.4.0.10-10.4.0.99 gateway=10.4.0.1",
+        "pool narrow 10.4.0.0/16 ips=10.4.0.20",
+        "subnet wide 10.4.0.0/16 ips=10.4.0.10-10.4.0.99 gateway=10.4.0.2",
+        "pool narrow 10.4.0.0/16 ips=10.4.0.20 gateway=10.4.0.3",
+        "delete narrow",
+        "unsubnet wide",
+    ),
     ("application apps/v1/StatefulSet/cart replicas=3",),
     (
         "ADD cart-0 owner=apps/v1/StatefulSet/cart",

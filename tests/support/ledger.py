@@ -21,7 +21,7 @@ from ipledger.engine.commands import (
 )
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.refusals import Reason
-from ipledger.engine.subnets import free_of
+from ipledger.engine.subnets import as_asked, free_of
 from ipledger.events import commit
 from ipledger.events.facts import Verdict
 from ipledger.events.log import Entry
@@ -116,7 +116,7 @@ class Ledger:
         self.do(*(ReleaseAllocation(allocation=name) for name in self.facts.live))
         kept = [spec for spec in self.facts.pools.values() if spec.auto is not None]
         assert not any(spec.auto and spec.auto.reclaim for spec in kept), "it outlived its pods"
-        self.do(*(ApplyPool(pool=spec, reclaim=True) for spec in kept))
+        self.do(*(ApplyPool(pool=as_asked(spec), reclaim=True) for spec in kept))
         assert not any(spec.auto for spec in self.facts.pools.values()), "it was to be reclaimed"
         self.do(*(DeletePool(name=name) for name in self.facts.pools))
         assert not self.facts.pools
@@ -194,6 +194,7 @@ class Ledger:
         assert all(model.has_place(facts, a) for a in held), "held for a place that is gone"
         assert {n for n, p in state.pools.items() if p.terminating} == facts.terminating
         model.check_auto_pools(facts)
+        model.check_inheritance(facts)
         for name, pool in state.pools.items():
             taken = [ip for a in live.values() for where, ip in a.addresses if where == name]
             assert pool.held == sum(any(w == name for w, _ in a.addresses) for a in held)

@@ -317,6 +317,19 @@ def check_auto_pools(facts: Facts) -> None:
         assert not auto.reclaim or key in facts.applications, "it goes with its application"
 
 
+def check_inheritance(facts: Facts) -> None:
+    """Between two commands a pool has its subnet's gateway and routes where it has none."""
+    subnets = {subnet.subnet: subnet for subnet in facts.subnets.values()}
+    for pool in facts.pools.values():
+        subnet = subnets.get(pool.subnet)
+        if pool.name in facts.terminating:
+            continue
+        assert subnet or not pool.inherited, "from whom?"
+        for name in ("gateway", "routes"):
+            own = None if name in pool.inherited else getattr(pool, name)
+            assert getattr(pool, name) == (own or getattr(subnet, name, own)), f"its {name}"
+
+
 def check_sizes(facts: Facts, told: Application) -> None:
     """An application that was told of has no unheld address more than it wants."""
     key = application_key(told.api_version, told.kind, told.namespace, told.name)

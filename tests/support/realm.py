@@ -11,6 +11,7 @@ from random import Random
 from ipledger.engine.client import EngineClient
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.service import EngineService
+from ipledger.engine.snapshots import Snapshots
 from ipledger.events.log import Log
 from ipledger.events.memory import MemoryLog
 from support.desk import Clock
@@ -57,11 +58,25 @@ class Realm:
     clock: Clock = field(default_factory=Clock)
     members: list[Member] = field(default_factory=list[Member])
 
-    async def start(self, name: str, *, alone: bool = False, log: Log | None = None) -> Member:
+    async def start(
+        self,
+        name: str,
+        *,
+        alone: bool = False,
+        log: Log | None = None,
+        snapshots: Snapshots | None = None,
+    ) -> Member:
         """An engine that has begun to run. Its randomness is seeded with its name."""
         bus = MemoryBus(self.net)
         engine = Engine(
-            log or self.log, bus, REALM, name, clock=self.clock, random=Random(name), alone=alone
+            log or self.log,
+            bus,
+            REALM,
+            name,
+            clock=self.clock,
+            random=Random(name),
+            alone=alone,
+            snapshots=snapshots,
         )
         service = EngineService(bus, engine)
         await service.start()
@@ -69,9 +84,9 @@ class Realm:
         self.members.append(member)
         return member
 
-    async def leader(self, name: str) -> Member:
+    async def leader(self, name: str, snapshots: Snapshots | None = None) -> Member:
         """An engine that leads."""
-        member = await self.start(name, alone=True)
+        member = await self.start(name, alone=True, snapshots=snapshots)
         await member.becomes(Role.LEADER)
         return member
 

@@ -27,6 +27,7 @@ from ipledger.engine.commands import (
     RetainAttachments,
 )
 from ipledger.engine.subnet_annotations import IP_NUMBER, RECLAIM, SUBNET
+from ipledger.engine.subnets import as_asked
 from ipledger.events.facts import (
     Address,
     Application,
@@ -94,6 +95,15 @@ def ranges(draw: st.DrawFn, subnet: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def routes_in(subnet: str) -> st.SearchStrategy[tuple[Route, ...]]:
+    """One route or none, by way of an address of the subnet."""
+    net = ip_network(subnet)
+    destination = "10.9.0.0/16" if net.version == 4 else "fd09::/64"
+    inside = st.integers(0, 7).map(lambda offset: str(net[offset]))
+    routes = st.lists(st.builds(Route, st.just(destination), inside), max_size=1)
+    return routes.map(tuple)
+
+
 @st.composite
 def pool_specs(draw: st.DrawFn) -> PoolSpec:
     """Any pool, valid or not."""
@@ -101,8 +111,6 @@ def pool_specs(draw: st.DrawFn) -> PoolSpec:
     version = ip_network(subnet).version
     first = ip_network(subnet).network_address
     inside = st.integers(0, 8).map(lambda offset: str(first + offset))
-    destination = "10.9.0.0/16" if version == 4 else "fd09::/64"
-    routes = st.lists(st.builds(Route, st.just(destination), inside), max_size=1)
     return PoolSpec(
         name=draw(_names),
         ip_version=draw(st.sampled_from((0, version, version, 4))),
@@ -110,7 +118,7 @@ def pool_specs(draw: st.DrawFn) -> PoolSpec:
         ips=draw(ranges(subnet)),
         exclude_ips=draw(ranges(subnet)) if draw(st.booleans()) else (),
         gateway=draw(inside) if draw(st.booleans()) else "",
-        routes=tuple(draw(routes)),
+        routes=draw(routes_in(subnet)),
         default=draw(st.booleans()),
         disable=draw(st.sampled_from((False, False, False, True))),
     )
@@ -174,12 +182,15 @@ def subnet_specs(draw: st.DrawFn) -> SubnetSpec:
     subnet = draw(st.sampled_from(SUBNETS))
     net = ip_network(subnet)
     generous = (f"{net.network_address}-{net.broadcast_address}",)
+    gateway = draw(st.sampled_from(("", str(net[0]), str(net[1]))))
     return SubnetSpec(
         name=draw(st.sampled_from(("s", "t"))),
         ip_version=0,
         subnet=subnet,
         ips=draw(st.just(generous) | st.just(generous) | ranges(subnet)),
-        exclude_ips=draw(ranges(subnet)) if draw(st.booleans()) else (),
+        exclude_ips=draw(ranges(subnet)) if draw(st.booleans()) else (gateway,) * bool(gateway),
+        gateway=gateway,
+        routes=draw(routes_in(subnet)),
     )
 
 
@@ -305,7 +316,7 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
     _, interface = live.identity
     pool = draw(st.sampled_from(list(facts.pools.values())))
     changed = replace(
-        pool,
+        as_asked(pool),
         ips=draw(st.sampled_from((pool.ips, pool.ips[:1], *(p.ips for p in EVERYDAY)))),
         exclude_ips=draw(st.just(()) | ranges(pool.subnet)),
         disable=draw(st.sampled_from((False, False, True))),
@@ -335,7 +346,7 @@ def aimed(draw: st.DrawFn, facts: Facts) -> AnyCommand:
         reason="gc",
         evidence="pod gone",
     )
-    keep = ApplyPool(pool=pool, reclaim=draw(st.none() | st.booleans()))
+    keep = ApplyPool(pool=as_asked(pool), reclaim=draw(st.none() | st.booleans()))
     pools = (ApplyPool(pool=changed), keep)
     choices: tuple[AnyCommand, ...] = (delete, again, *pools, by_name, by_collector)
     return draw(st.sampled_from(choices))

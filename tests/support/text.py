@@ -74,6 +74,7 @@ def pool_spec(text: str) -> PoolSpec:
         node_name=_list(given.pop("nodeName", "")),
         node_affinity=selector(given.pop("nodeAffinity", None)),
         multus_name=_list(given.pop("multusName", "")),
+        inherited=_list(given.pop("inherited", "")),
     )
     assert not given, f"unknown words in pool {text!r}: {given}"
     return spec

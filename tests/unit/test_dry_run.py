@@ -17,9 +17,9 @@ from ipledger.engine.commands import (
     ApplyReservation,
     DeletePool,
 )
-from ipledger.engine.commit_loop import OUTCOMES
 from ipledger.engine.decide import Decision
 from ipledger.engine.dry_run import check
+from ipledger.engine.outcomes import OUTCOMES
 
 applies = st.one_of(
     st.builds(ApplyPool, pool=pool_specs() | st.sampled_from(EVERYDAY)),

@@ -22,7 +22,8 @@ from support.virtual_time import in_virtual_time
 from ipledger.engine.answers import AnyAnswer, Page, Refused
 from ipledger.engine.commands import Allocate, ApplyApplication, ApplyPool
 from ipledger.engine.decide import decide
-from ipledger.engine.queries import AllocationsWhere, halves
+from ipledger.engine.queries import AllocationsWhere
+from ipledger.engine.reading import halves
 from ipledger.engine.refusals import Reason, invalid
 from ipledger.events import names
 from ipledger.events.bus import Message

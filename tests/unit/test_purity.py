@@ -50,6 +50,8 @@ CORE = [
             "selector_checks",
             "commands",
             "refusals",
+            "answers",
+            "outcomes",
         )
     ),
     *(

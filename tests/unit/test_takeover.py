@@ -292,6 +292,16 @@ def test_the_rehearsal_tells_what_the_engine_would_refuse() -> None:
     assert "10.1.0.77/24' is not an address of pool 'a'" in refused[0].other
 
 
+def test_the_allocations_of_a_pool_that_is_not_there_are_counted() -> None:
+    made = cluster(pools=[])
+    steps, against = rehearse(Fold(), made)
+    assert not steps
+    assert made.contradictions == against[:-1]
+    assert against[-1] == Contradiction(
+        "SpiderIPPool a", "1 allocations are in it", "there is no such pool"
+    )
+
+
 def test_the_resources_are_commands_as_of_manifests() -> None:
     [resource] = cluster().resources
     assert isinstance(resource.command, ApplyPool)

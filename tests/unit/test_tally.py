@@ -9,15 +9,19 @@ import pytest
 from nats.aio.client import Client as NatsClient
 from prometheus_client.parser import text_string_to_metric_families
 from support.gated_log import GatedLog
+from support.moved import moved
 from support.realm import REALM, realm
 
 from ipledger.engine.client import EngineUnavailableError
 from ipledger.engine.commands import Allocate, ApplyPool, Release
 from ipledger.engine.heartbeats import Heartbeat
+from ipledger.engine.metrics import table
 from ipledger.engine.metrics.client_metrics import ClientMetrics
 from ipledger.engine.metrics.distribution import Distribution
 from ipledger.engine.metrics.engine_metrics import EngineMetrics
 from ipledger.engine.metrics.exposition import Exposition
+from ipledger.engine.snapshot_store import MemorySnapshots
+from ipledger.engine.snapshots import Snapshots
 from ipledger.events import names
 from ipledger.events.facts import Pod, PoolSpec
 
@@ -49,13 +53,16 @@ def test_a_distribution_counts_what_is_at_most_each_bound() -> None:
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-async def scraped(engine: EngineMetrics, name: str = "realm") -> Samples:
-    exposition = Exposition(name)
+async def text_of(engine: EngineMetrics) -> str:
+    exposition = Exposition("realm")
     exposition.add(engine, engine.refresh)
-    text = (await exposition.text()).decode()
+    return (await exposition.text()).decode()
+
+
+async def scraped(engine: EngineMetrics) -> Samples:
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in text_string_to_metric_families(text)
+        for family in text_string_to_metric_families(await text_of(engine))
         for sample in family.samples
     }
 
@@ -131,11 +138,24 @@ async def test_nothing_is_told_of_a_commit_that_is_not_durable() -> None:
 async def test_a_standby_that_hears_of_more_than_it_has_folded_is_behind() -> None:
     async with realm() as r:
         leader, standby = await r.leader("a"), await r.standby("b")
+        metrics = EngineMetrics(standby.engine)
+        before = await text_of(metrics)
         told = Heartbeat("a", leader.engine.folded, "99.0")
         await leader.bus.publish(names.leader(REALM), msgspec.json.encode(told))
         await r.client().status()
-        lag = (await scraped(EngineMetrics(standby.engine)))[key("engine_projection_lag_commits")]
+        assert moved(before, await text_of(metrics), table.PROJECTION_LAG)
+        lag = (await scraped(metrics))[key("engine_projection_lag_commits")]
         assert lag == 99 - standby.engine.folded
+
+
+async def test_a_snapshot_that_was_taken_is_counted() -> None:
+    async with realm() as r:
+        leader = await r.leader("a", snapshots=Snapshots(MemorySnapshots(), REALM))
+        metrics = EngineMetrics(leader.engine)
+        before = await text_of(metrics)
+        await r.client().apply(ApplyPool(pool=POOL))
+        await leader.stop()
+        assert moved(before, await text_of(metrics), table.SNAPSHOTS, table.SNAPSHOT_COMMITS)
 
 
 async def test_a_client_counts_what_was_answered_and_what_never_was() -> None:

@@ -1,18 +1,15 @@
-"""Reaching an API server: by a kubeconfig file, or from inside the cluster.
-
-The library takes 0.4 s to import, so it is imported when it is needed; and it is hardly typed.
-"""
+"""Reaching an API server: by a kubeconfig file, or from inside the cluster."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import logging
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Any
 
+from ipledger.projections.cluster.live import library
 from ipledger.projections.cluster.live.api import Api
 
 _log = logging.getLogger(__name__)
@@ -30,12 +27,12 @@ async def connected(kubeconfig: Path | None) -> AsyncGenerator[Api]:
 
     Nothing is asked of the server yet. Raises `KubeconfigError`.
     """
-    library: Any = importlib.import_module("kubernetes_asyncio.client")
-    configuration = library.Configuration()
+    client = library.client()
+    configuration = client.Configuration()
     loader = await _configure(configuration, kubeconfig)
     refreshing = asyncio.create_task(_keep_fresh(loader, configuration)) if loader else None
     try:
-        api = Api(library.ApiClient(configuration))
+        api = Api(client.ApiClient(configuration))
     except (OSError, ValueError) as error:
         raise KubeconfigError(f"{kubeconfig or 'in-cluster configuration'}: {error}") from error
     try:
@@ -50,7 +47,7 @@ async def connected(kubeconfig: Path | None) -> AsyncGenerator[Api]:
 
 async def _configure(configuration: Any, kubeconfig: Path | None) -> Any:
     """Fill the configuration; of a kubeconfig, its loader."""
-    config: Any = importlib.import_module("kubernetes_asyncio.config")
+    config = library.config()
     where = f"kubeconfig {kubeconfig}" if kubeconfig else "in-cluster configuration"
     try:
         if kubeconfig is None:
@@ -73,7 +70,7 @@ def _check_readable(path: Path) -> None:
 
 async def _keep_fresh(loader: Any, configuration: Any) -> None:
     """Tokens of an exec plugin or a cloud expire. A service account's are read again anyway."""
-    config: Any = importlib.import_module("kubernetes_asyncio.config")
+    config = library.config()
     while True:
         try:
             await config.refresh_token(loader, configuration)

@@ -295,6 +295,7 @@ class ApiServer:
         )
         if query.get("resourceVersion", ""):
             metadata["resourceVersion"] = str(self.store.cached(resource.full_name))
+            found.reverse()  # a cache has no order: nobody may rest on that of the names
         return {
             "kind": f"{resource.kind}List",
             "apiVersion": resource.api_version,
