@@ -48,7 +48,7 @@ def operator(
     folder: Path,
 ) -> Iterator[Installation]:
     """Somebody at a shell with the page open, who has installed nothing yet."""
-    name = request.module.__name__.rpartition("test_")[2]
+    name = request.path.stem.removeprefix("test_")
     made = Installation(folder / name, cluster.kubectl, machines)
     (made.folder / "pool.yaml").write_text(POOL)
     offer(cluster.kubectl, machines, 4, name)

@@ -5,6 +5,8 @@ The tests go on where the one before ended; the last one uninstalls it.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import yaml
 from support.cluster.installation import NAMESPACE, POOL, POOL_NAME, ROOT, Installation, step
@@ -12,6 +14,8 @@ from support.cluster.kubectl import Kubectl
 from support.cluster.pods import POLL_S, TIMEOUT_S, Running, deployment, until_running, workload
 from support.keys import public_key
 from support.program import Program, until
+
+CAP_NET_RAW = 13
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +138,21 @@ def test_an_upgrade_goes_through_and_pods_get_addresses_meanwhile(
     installation.wait_ready()
     assert kubectl(*secret) == certificate
     until(lambda: len(kubectl.get("spiderendpoints", "-n", shop)) == 9, TIMEOUT_S, POLL_S)
+
+
+def test_agents_that_probe_are_the_same_users_with_one_capability(
+    installation: Installation, kubectl: Kubectl, shop: str
+) -> None:
+    installation.do("upgrade", more="--set agent.probe.enabled=true")
+    installation.wait_ready("daemonset/ipledger-agent")
+    for machine in installation.machines:
+        pid = machine.run("pgrep", "-f", f"ipledger agent --node={machine.name}").split()[0]
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+        status = dict(line.split(":\t") for line in lines)
+        assert status["Uid"].split() == ["65532"] * 4
+        assert int(status["CapEff"], 16) == int(status["CapBnd"], 16) == 1 << CAP_NET_RAW
+    kubectl.apply(deployment(shop, "web", 3))
+    until_running(kubectl, shop, 3)
 
 
 def test_agents_work_with_keys_of_their_own_nodes(
