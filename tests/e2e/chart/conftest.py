@@ -48,7 +48,7 @@ def operator(
     folder: Path,
 ) -> Iterator[Installation]:
     """Somebody at a shell with the page open, who has installed nothing yet."""
-    name = request.path.stem.removeprefix("test_")
+    name = request.path.stem.removeprefix("test_").replace("_", "-")
     made = Installation(folder / name, cluster.kubectl, machines)
     (made.folder / "pool.yaml").write_text(POOL)
     offer(cluster.kubectl, machines, 4, name)
