@@ -11,6 +11,7 @@ from support.cluster.control_plane import ControlPlane
 from support.cluster.installation import IMAGES, NAMESPACE, POOL, Installation
 from support.cluster.kubectl import Kubectl, create_namespace
 from support.cluster.machine import Machine
+from support.cluster.manifests import POOLS
 from support.cluster.pods import POLL_S, TIMEOUT_S
 from support.cluster.volumes import offer
 from support.program import until
@@ -53,6 +54,9 @@ def operator(
     (made.folder / "pool.yaml").write_text(POOL)
     offer(cluster.kubectl, machines, 4, name)
     yield made
+    # What a test that was to uninstall it did not.
+    cluster.kubectl("delete", POOLS, "--all", "--timeout=60s")
+    made.shell.run("helm uninstall ipledger -n ipledger")
     cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", "--timeout=120s")
 
 
