@@ -19,6 +19,7 @@ from pathlib import Path
 
 from add import Contender
 from harness import build_driver, median_and_spread, report, resident_mib
+from lists import write_kubeconfig
 from support.nats_cluster import cluster
 from support.program import until
 from support.replicas import AgentProgram, Replicas, replicas
@@ -28,12 +29,6 @@ from ipledger.events.facts import PoolSpec
 
 PODS = 110
 ROUNDS = 7
-KUBECONFIG = {
-    "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
-    "users": [{"name": "u", "user": {"token": "none"}}],
-    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    "current-context": "c",
-}
 POOL = PoolSpec("pool", 0, "10.0.0.0/16", ips=("10.0.0.1-10.0.255.0",), default=True)
 
 
@@ -71,7 +66,7 @@ def shim_mib(agent: AgentProgram, config: Path) -> float:
 def in_cluster_mib(realm: Replicas, root: Path) -> float:
     """The memory of an agent that watches a cluster, once it is ready."""
     path = root / "kubeconfig"
-    path.write_text(json.dumps(KUBECONFIG))
+    write_kubeconfig(path, 1)
     agent = realm.add_agent(kubeconfig=path)
     agent.start()
     return resident_mib(agent.program.pid)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,7 +23,8 @@ from typing import Any
 import nats
 import uvloop
 from aiohttp import web
-from harness import OpenRealm, engine_up, report
+from harness import OpenRealm, engine_up, report, resident_mib
+from lists import not_found, page_of, pages, serve
 
 from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate
@@ -33,7 +35,7 @@ from ipledger.gc.settings import Settings
 from ipledger.gc.view import View
 from ipledger.projections.cluster.live.connect import connected
 
-PODS, ZOMBIES, NODES, PAGE = 100_000, 1_000, 1_000, 500
+PODS, ZOMBIES, NODES = 100_000, 1_000, 1_000
 AT_ONCE = 256
 POOL = PoolSpec("pool", 0, "10.0.0.0/8", ips=("10.0.0.1-10.255.0.0",), default=True)
 
@@ -83,57 +85,29 @@ class Server:
         nodes = [{"metadata": {"name": f"node-{n}"}, "status": ready} for n in range(NODES)]
         self._pages = {"pods": pages(live), "nodes": pages(nodes)}
 
-    async def start(self, folder: Path) -> Path:
+    async def start(self, kubeconfig: Path) -> None:
         """Listen, and write a kubeconfig."""
         app = web.Application()
         app.router.add_get("/api/v1/{plural}", self._on_list)
         app.router.add_get("/api/v1/namespaces/{ns}/pods/{name}", self._on_get)
         app.router.add_get("/api/v1/nodes/{name}", self._on_node)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        path = folder / "kubeconfig"
-        cluster = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
-        config = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
-        }
-        path.write_text(json.dumps(config))
-        return path
+        await serve(app, kubeconfig)
 
     async def _on_list(self, request: web.Request) -> web.StreamResponse:
         plural = request.match_info["plural"]
         self.calls[f"list {plural}"] += 1
-        page = int(request.query.get("continue", "0"))
-        return web.Response(body=self._pages[plural][page], content_type="application/json")
+        return page_of(self._pages[plural], request)
 
     async def _on_get(self, request: web.Request) -> web.StreamResponse:
         self.calls["get pods"] += 1
         found = self._pods.get((request.match_info["ns"], request.match_info["name"]))
-        if found is None:
-            status = {"code": 404, "reason": "NotFound", "message": "pod not found"}
-            return web.json_response(status, status=404)
-        return web.json_response(found)
+        return not_found() if found is None else web.json_response(found)
 
     async def _on_node(self, request: web.Request) -> web.StreamResponse:
         self.calls["get nodes"] += 1
         ready = {"conditions": [{"type": "Ready", "status": "True"}]}
         metadata = {"name": request.match_info["name"]}
         return web.json_response({"metadata": metadata, "status": ready})
-
-
-def pages(objects: list[dict[str, Any]]) -> list[bytes]:
-    """The list's answers."""
-    starts = range(0, len(objects), PAGE)
-    found: list[bytes] = []
-    for number, start in enumerate(starts, 1):
-        more = {"continue": str(number)} if number < len(starts) else {}
-        metadata = {"resourceVersion": "1000000", **more}
-        body = {"metadata": metadata, "items": objects[start : start + PAGE]}
-        found.append(json.dumps(body).encode())
-    return found
 
 
 async def fill(url: str) -> None:
@@ -160,7 +134,7 @@ async def collect(url: str, kubeconfig: Path) -> dict[str, float]:
     async with connected(kubeconfig) as api:
         view = View.of(api, lambda: 0.5)
         collector = Collector(EngineClient(nc, timeout_s=60.0), view, Settings(min_age_s=0))
-        start_mib = peak_mib()
+        start_mib = resident_mib(os.getpid(), "VmHWM")
         started = time.perf_counter()
         await view.sync(120)
         synced = time.perf_counter()
@@ -178,20 +152,15 @@ async def collect(url: str, kubeconfig: Path) -> dict[str, float]:
         "again_s": again - compared,
         "cpu_s": time.process_time(),
         "start_mib": start_mib,
-        "peak_mib": peak_mib(),
+        "peak_mib": resident_mib(os.getpid(), "VmHWM"),
     }
-
-
-def peak_mib() -> float:
-    """The most resident memory that this program had; getrusage would count who started it."""
-    status = Path("/proc/self/status").read_text()
-    return int(status.partition("VmHWM:")[2].split()[0]) / 1024
 
 
 async def measure(node: OpenRealm, folder: Path) -> tuple[dict[str, float], Counter[str], int]:
     """Serve, let the collector's process collect, and count commits."""
     server = Server()
-    kubeconfig = await server.start(folder)
+    kubeconfig = folder / "kubeconfig"
+    await server.start(kubeconfig)
     await fill(node.nats_url)
     before = await _commits(node)
     process = await asyncio.create_subprocess_exec(

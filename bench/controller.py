@@ -20,7 +20,8 @@ from ipledger.events.embedded import EmbeddedServer
 from ipledger.events.facts import Address, Pod, PoolSpec
 from ipledger.events.types import AddressesAllocated, PoolCreated
 from ipledger.kube import status
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.evolve import Moment, evolve
+from ipledger.projections.state import State
 
 POOL_COUNT, ADDS, AT_ONCE = 1000, 1000, 32
 HELD = (1_000, 10_000, 100_000)

@@ -18,7 +18,8 @@ from harness import Plot, report
 from ipledger.engine.commands import Allocate, AnyCommand, ApplyPool, Release
 from ipledger.engine.decide import decide
 from ipledger.events.facts import Pod, PoolSpec
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.evolve import Moment, evolve
+from ipledger.projections.state import State
 
 ROUNDS = 15
 CALLS = 400

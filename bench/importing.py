@@ -1,8 +1,11 @@
-"""A Spiderpool of 200 pools and 50,000 endpoints taken over: `ipledger import spiderpool`.
+"""A Spiderpool of 50,000 endpoints taken over: `ipledger import spiderpool`.
+
+Then another of 10,000 pods of Deployments with auto pools, and one of 10,000 virtual machines.
 
 The engine runs in `ipledger up`. The import is a process of its own, so that its memory is its
 own. A third serves the cluster in pages that were made before: an API server's own cost is not
-measured. All must be held afterwards, and the log must verify; a second import finds all of it.
+measured. All must be held afterwards, and the log must verify; a second import finds all of it, and
+sends nothing.
 """
 
 from __future__ import annotations
@@ -15,118 +18,171 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nats
 from aiohttp import web
-from collector import PAGE, pages, peak_mib
-from harness import node_up, report
+from harness import node_up, report, resident_mib
+from lists import PAGE, not_found, page_of, pages, serve
 from support.node import Node
 
 from ipledger.cli.app import run
 from ipledger.engine.client import EngineClient
 
-POOLS, EACH, NODES = 200, 250, 1_000
-ENDPOINTS = POOLS * EACH
+EACH, NODES = 250, 1_000
 _SPIDERPOOL = "/apis/spiderpool.spidernet.io/v2beta1"
+_LABEL = "ipam.spidernet.io/"
 
 
-def address_of(number: int) -> str:
-    """The address of a pod of that number."""
-    pool, index = divmod(number, EACH)
-    return f"10.0.{pool}.{index + 1}"
+@dataclass(frozen=True)
+class Population:
+    """So many pools whose pods are of an owner of that kind, with addresses in 10.NET.0.0/16."""
 
+    title: str
+    net: int
+    pools: int
+    owner: str = "Pod"
 
-def pod(number: int) -> dict[str, Any]:
-    """A pod as an API server has it, with what real ones carry."""
-    return {
-        "metadata": {
-            "name": f"web-{number}",
-            "namespace": "shop",
-            "uid": f"0f8fad5b-d9cb-469f-a165-{number:012d}",
-            "labels": {f"app.kubernetes.io/label-{n}": f"value-{n}" for n in range(6)},
-        },
-        "spec": {
-            "nodeName": f"node-{number % NODES}",
-            "containers": [{"name": "web", "env": [{"name": "V", "value": "x" * 600}]}],
-        },
-        "status": {"phase": "Running", "podIPs": [{"ip": address_of(number)}]},
-    }
+    @property
+    def pods(self) -> int:
+        """How many pods there are."""
+        return self.pools * EACH
 
+    def address(self, number: int) -> str:
+        """The address of a pod of that number."""
+        pool, index = divmod(number, EACH)
+        return f"10.{self.net}.{pool}.{index + 1}"
 
-def endpoint(number: int) -> dict[str, Any]:
-    """What Spiderpool says that the pod has."""
-    ip = {
-        "interface": "eth0",
-        "ipv4": f"{address_of(number)}/24",
-        "ipv4Pool": f"pool-{number // EACH}",
-    }
-    uid = f"0f8fad5b-d9cb-469f-a165-{number:012d}"
-    return {
-        "metadata": {"name": f"web-{number}", "namespace": "shop"},
-        "status": {
-            "current": {"uid": uid, "node": f"node-{number % NODES}", "ips": [ip]},
-            "ownerControllerType": "Pod",
-            "ownerControllerName": f"web-{number}",
-        },
-    }
+    def uid(self, number: int) -> str:
+        """The UID of a pod of that number."""
+        return f"0f8fad5b-d9cb-469f-a165-{self.net:02d}{number:010d}"
 
+    def owner_of(self, number: int) -> str:
+        """The name of a pod's top owner."""
+        return f"app-{number // EACH}" if self.owner == "Deployment" else f"web-{number}"
 
-def pool(index: int) -> dict[str, Any]:
-    """A pool all of whose addresses but a few are held."""
-    records = {
-        address_of(number): {
-            "pod": f"shop/web-{number}",
-            "podUid": f"0f8fad5b-d9cb-469f-a165-{number:012d}",
+    def pod(self, number: int) -> dict[str, Any]:
+        """A pod as an API server has it, with what real ones carry."""
+        direct = {"Deployment": "ReplicaSet", "VirtualMachine": "VirtualMachineInstance"}
+        reference = {
+            "apiVersion": "v1",
+            "kind": direct.get(self.owner, ""),
+            "name": self.owner_of(number),
+            "uid": "u",
+            "controller": True,
         }
-        for number in range(index * EACH, (index + 1) * EACH)
-    }
-    return {
-        "metadata": {"name": f"pool-{index}"},
-        "spec": {"subnet": f"10.0.{index}.0/24", "ips": [f"10.0.{index}.1-10.0.{index}.254"]},
-        "status": {"allocatedIPs": json.dumps(records), "allocatedIPCount": EACH},
-    }
-
-
-class Server:
-    """Serves lists."""
-
-    def __init__(self) -> None:
-        self._lists = {
-            "/api/v1/pods": pages([pod(number) for number in range(ENDPOINTS)]),
-            "/apis/apps/v1/statefulsets": [_EMPTY],
-            f"{_SPIDERPOOL}/spiderippools": pages([pool(index) for index in range(POOLS)]),
-            f"{_SPIDERPOOL}/spiderendpoints": pages([endpoint(n) for n in range(ENDPOINTS)]),
+        return {
+            "metadata": {
+                "name": f"web-{number}",
+                "namespace": f"shop-{self.net}",
+                "uid": self.uid(number),
+                "labels": {f"app.kubernetes.io/label-{n}": f"value-{n}" for n in range(6)},
+                "ownerReferences": [reference] if self.owner in direct else [],
+            },
+            "spec": {
+                "nodeName": f"node-{number % NODES}",
+                "containers": [{"name": "web", "env": [{"name": "V", "value": "x" * 600}]}],
+            },
+            "status": {"phase": "Running", "podIPs": [{"ip": self.address(number)}]},
         }
 
-    async def start(self, folder: Path) -> Path:
-        """Listen, and write a kubeconfig."""
-        app = web.Application()
-        app.router.add_get("/{path:.*}", self._on_list)
-        runner = web.AppRunner(app, access_log=None)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        path = folder / "kubeconfig"
-        cluster = {"server": f"http://127.0.0.1:{runner.addresses[0][1]}"}
-        config = {
-            "current-context": "c",
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": cluster}],
-            "users": [{"name": "u", "user": {"token": "t"}}],
+    def endpoint(self, number: int) -> dict[str, Any]:
+        """What Spiderpool says that the pod has."""
+        ip = {
+            "interface": "eth0",
+            "ipv4": f"{self.address(number)}/24",
+            "ipv4Pool": f"pool-{self.net}-{number // EACH}",
         }
-        path.write_text(json.dumps(config))
-        return path
+        current = {"uid": self.uid(number), "node": f"node-{number % NODES}", "ips": [ip]}
+        return {
+            "metadata": {"name": f"web-{number}", "namespace": f"shop-{self.net}"},
+            "status": {
+                "current": current,
+                "ownerControllerType": self.owner,
+                "ownerControllerName": self.owner_of(number),
+            },
+        }
 
-    async def _on_list(self, request: web.Request) -> web.StreamResponse:
-        found = self._lists.get(request.path)
-        if found is None:
-            return web.json_response({"code": 404, "reason": "NotFound"}, status=404)
-        page = int(request.query.get("continue", "0"))
-        return web.Response(body=found[page], content_type="application/json")
+    def pool(self, index: int) -> dict[str, Any]:
+        """A pool all of whose addresses are held; an auto pool where there are Deployments."""
+        records = {
+            self.address(number): {
+                "pod": f"shop-{self.net}/web-{number}",
+                "podUid": self.uid(number),
+            }
+            for number in range(index * EACH, (index + 1) * EACH)
+        }
+        prefix = f"10.{self.net}.{index}"
+        owner = {
+            "owner-spider-subnet": f"net-{index}",
+            "owner-application-gv": "apps_v1",
+            "owner-application-kind": "Deployment",
+            "owner-application-namespace": f"shop-{self.net}",
+            "owner-application-name": f"app-{index}",
+            "interface": "eth0",
+        }
+        labels = {_LABEL + key: value for key, value in owner.items()}
+        return {
+            "metadata": {
+                "name": f"pool-{self.net}-{index}",
+                "labels": labels if self.owner == "Deployment" else {},
+            },
+            "spec": {"subnet": f"{prefix}.0/24", "ips": [f"{prefix}.1-{prefix}.{EACH}"]},
+            "status": {"allocatedIPs": json.dumps(records), "allocatedIPCount": EACH},
+        }
+
+    def subnet(self, index: int) -> dict[str, Any]:
+        """The subnet of an auto pool."""
+        prefix = f"10.{self.net}.{index}"
+        spec = {"subnet": f"{prefix}.0/24", "ips": [f"{prefix}.1-{prefix}.{EACH}"]}
+        return {"metadata": {"name": f"net-{index}"}, "spec": spec}
+
+    def deployment(self, index: int) -> dict[str, Any]:
+        """A Deployment that has an auto pool."""
+        subnet = json.dumps({"ipv4": [f"net-{index}"]})
+        asks = {f"{_LABEL}subnet": subnet, f"{_LABEL}ippool-ip-number": "+0"}
+        metadata = {"name": f"app-{index}", "namespace": f"shop-{self.net}", "uid": f"u-{index}"}
+        template = {"metadata": {"annotations": asks}}
+        return {"metadata": metadata, "spec": {"replicas": EACH, "template": template}}
+
+    def machine(self, number: int) -> dict[str, Any]:
+        """A virtual machine."""
+        return {"metadata": {"name": f"web-{number}", "namespace": f"shop-{self.net}", "uid": "u"}}
+
+    def lists(self) -> Iterator[tuple[str, list[dict[str, Any]]]]:
+        """All lists, by their paths."""
+        yield "/api/v1/pods", [self.pod(number) for number in range(self.pods)]
+        yield "/apis/apps/v1/statefulsets", []
+        yield f"{_SPIDERPOOL}/spiderippools", [self.pool(index) for index in range(self.pools)]
+        yield f"{_SPIDERPOOL}/spiderendpoints", [self.endpoint(n) for n in range(self.pods)]
+        if self.owner == "Deployment":
+            yield f"{_SPIDERPOOL}/spidersubnets", [self.subnet(n) for n in range(self.pools)]
+            yield "/apis/apps/v1/deployments", [self.deployment(n) for n in range(self.pools)]
+        if self.owner == "VirtualMachine":
+            machines = [self.machine(number) for number in range(self.pods)]
+            yield "/apis/kubevirt.io/v1/virtualmachines", machines
 
 
-_EMPTY = json.dumps({"metadata": {"resourceVersion": "1"}, "items": []}).encode()
+PODS = Population("pods", 0, 200)
+OTHERS = (
+    Population("of Deployments, auto pools", 1, 40, "Deployment"),
+    Population("virtual machines", 2, 40, "VirtualMachine"),
+)
+
+
+async def serve_all(population: Population, path: Path) -> None:
+    """Serve a cluster, and write a kubeconfig."""
+    found = {path: pages(objects) for path, objects in population.lists()}
+
+    async def on_list(request: web.Request) -> web.StreamResponse:
+        known = found.get(request.path)
+        return not_found() if known is None else page_of(known, request)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", on_list)
+    await serve(app, path)
 
 
 async def imported(node: Node, kubeconfig: Path, *more: str) -> dict[str, float]:
@@ -147,17 +203,23 @@ async def imported(node: Node, kubeconfig: Path, *more: str) -> dict[str, float]
 
 async def commits(node: Node) -> int:
     """How many commits the log has."""
-    nc = await nats.connect(node.nats_url)
+    nc = await node.as_user()
     position = (await EngineClient(nc).status()).position
     await nc.close()
     return int(position.partition(".")[0])
 
 
 async def measure(node: Node, folder: Path) -> list[tuple[str, dict[str, float], int]]:
-    """Rehearse, import, and import once more."""
-    kubeconfig = await Server().start(folder)
+    """Rehearse, import, and import once more; then the other populations."""
+    path = folder / "pods"
+    await serve_all(PODS, path)
+    steps = [("--dry-run", path, ("--dry-run",)), ("import", path, ()), ("once more", path, ())]
+    for other in OTHERS:
+        path = folder / str(other.net)
+        await serve_all(other, path)
+        steps.append((f"import of {other.pods:,} {other.title}", path, ()))
     found: list[tuple[str, dict[str, float], int]] = []
-    for name, more in (("--dry-run", ("--dry-run",)), ("import", ()), ("once more", ())):
+    for name, kubeconfig, more in steps:
         before = await commits(node)
         figures = await imported(node, kubeconfig, *more)
         found.append((name, figures, await commits(node) - before))
@@ -171,8 +233,8 @@ def child(arguments: list[str]) -> int:
     with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         code = run(words)
     took = time.perf_counter() - began
-    figures = {"wall_s": took, "cpu_s": time.process_time(), "peak_mib": peak_mib()}
-    print(json.dumps(figures))
+    peak = resident_mib(os.getpid(), "VmHWM")
+    print(json.dumps({"wall_s": took, "cpu_s": time.process_time(), "peak_mib": peak}))
     return code
 
 
@@ -185,7 +247,7 @@ def main() -> int:
         verified = node.ipledger("verify")
         verify_s = time.perf_counter() - began
         assert verified.returncode == 0, verified.stdout + verified.stderr
-    assert held == ENDPOINTS, "an allocation was lost"
+    assert held == PODS.pods + sum(other.pods for other in OTHERS), "an allocation was lost"
     rows = [
         [
             name,
@@ -197,7 +259,7 @@ def main() -> int:
         for name, figures, made in found
     ]
     rows.append(["verify afterwards", f"{verify_s:.1f} s", "", "", ""])
-    title = f"{POOLS} pools and {ENDPOINTS:,} endpoints of Spiderpool, in pages of {PAGE}"
+    title = f"{PODS.pools} pools and {PODS.pods:,} endpoints of Spiderpool, in pages of {PAGE}"
     report("importing", title, ("what", "time", "processor", "peak memory", "commits"), rows)
     return 0
 

@@ -24,8 +24,9 @@ from ipledger.events.facts import Pod, PoolSpec
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
 from ipledger.events.log import Entry, ReadableLog
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from ipledger.replay.restore import Restore
 
 EVENTS = 200_000

@@ -61,12 +61,12 @@ def body(number: int) -> bytes:
     return json.dumps({"pod": pod, "sandbox": uid, "interface": "eth0"}).encode()
 
 
-def flood(url: str, garbage: bool, ends: float) -> None:
+def flood(url: str, garbage: bytes, ends: float) -> None:
     """Send as fast as the server takes it, and read no answer. Another process."""
     asyncio.run(_flood(url, garbage, ends))
 
 
-async def _flood(url: str, garbage: bool, ends: float) -> None:
+async def _flood(url: str, garbage: bytes, ends: float) -> None:
     host, _, port = url.removeprefix("nats://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b'CONNECT {"verbose":false,"pedantic":false}\r\nSUB _INBOX.flood 1\r\n')
@@ -75,9 +75,9 @@ async def _flood(url: str, garbage: bool, ends: float) -> None:
     number = 0
     while time.time() < ends:
         number += 1
-        payload = b'{"pod":[' if garbage else body(number)
+        payload = garbage or body(number)
         writer.write(b"PUB %b _INBOX.flood %d\r\n%b\r\n" % (subject, len(payload), payload))
-        if number % 100 == 0:
+        if number % 100 == 0 or len(payload) > 1000:
             await writer.drain()
     reading.cancel()
     writer.close()
@@ -91,8 +91,8 @@ async def _drop(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @asynccontextmanager
-async def flooding(url: str, tally: Tally, *, garbage: bool) -> AsyncGenerator[None]:
-    """A node floods."""
+async def flooding(url: str, tally: Tally, garbage: bytes = b"") -> AsyncGenerator[None]:
+    """A node floods, with ADDs or with garbage."""
     process = multiprocessing.get_context("spawn").Process(
         target=flood, args=(url, garbage, time.time() + SECONDS + 2)
     )
@@ -173,8 +173,9 @@ async def measure(node: OpenRealm) -> list[list[str]]:
     url = node.nats_url
     scenes: list[tuple[str, Callable[[Tally], AbstractAsyncContextManager[None]]]] = [
         ("nothing else", lambda tally: quiet()),
-        ("a node floods with ADDs", lambda tally: flooding(url, tally, garbage=False)),
-        ("a node floods with garbage", lambda tally: flooding(url, tally, garbage=True)),
+        ("a node floods with ADDs", lambda tally: flooding(url, tally)),
+        ("a node floods with garbage", lambda tally: flooding(url, tally, b'{"pod":[')),
+        ("and with much of it at once", lambda tally: flooding(url, tally, b"[" * 1_000_000)),
         (f"{AT_ONCE} ADDs of {NODES} nodes at once", lambda tally: at_once(url, tally)),
         (f"nats-server stopped for {PAUSE_S:g} s", lambda tally: paused(node, tally)),
         ("nothing else, again", lambda tally: quiet()),

@@ -34,6 +34,7 @@ ALL = (
     "controller",
     "webhook",
     "overload",
+    "tracing",
 )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ from ipledger.cli import gc_settings
 from ipledger.cli.connection import DEFAULT, Connection, engine_client
 from ipledger.cli.errors import CliError
 from ipledger.cli.gc_settings import GcFlags
-from ipledger.cli.output import Column, Output, note, print_rows
+from ipledger.cli.output import Column, Output, field, note, print_rows
 
 if TYPE_CHECKING:
     from ipledger.engine.client import EngineClient
@@ -35,16 +34,16 @@ def _why(row: Finding) -> str:
 
 
 _COLUMNS = (
-    Column("ALLOCATION", attrgetter("allocation")),
+    field("ALLOCATION"),
     Column("POD", _pod),
-    Column("INTERFACE", attrgetter("interface")),
+    field("INTERFACE"),
     Column("ADDRESSES", _addresses),
-    Column("OUTCOME", attrgetter("outcome")),
-    Column("NODE", attrgetter("node"), wide=True),
-    Column("UID", attrgetter("uid"), wide=True),
-    Column("SANDBOX", attrgetter("sandbox"), wide=True),
+    field("OUTCOME"),
+    field("NODE", wide=True),
+    field("UID", wide=True),
+    field("SANDBOX", wide=True),
     Column("WHY", _why),
-    Column("DETAIL", attrgetter("detail")),
+    field("DETAIL"),
 )
 
 

@@ -59,7 +59,10 @@ def nats_options(server: Server) -> dict[str, Any]:
         from ipledger.events.names import inbox
 
         options["inbox_prefix"] = inbox(public_key(key))
-        options["user_credentials" if server.creds else "nkeys_seed"] = str(key)
+        if server.creds:
+            options["user_credentials"] = str(key)
+        else:
+            options["nkeys_seed_str"] = seed_in(key).decode()
     context = _tls(server)
     if context is not None:
         options["tls"] = context
@@ -87,15 +90,20 @@ def public_key(path: Path) -> str:
     from ipledger.events import keys
 
     try:
+        return keys.public_key(seed_in(path))
+    except keys.KeyFormatError as error:
+        raise UsageError(f"key file '{path}': {error}") from None
+
+
+def seed_in(path: Path) -> bytes:
+    """The seed of the key in a file. Raises `UsageError`."""
+    try:
         seed = _SEED.search(path.read_bytes())
     except OSError as error:
         raise UsageError(f"key file '{path}': {error.strerror}") from None
     if seed is None:
         raise UsageError(f"key file '{path}' has no seed of a NATS user (SU…) in it")
-    try:
-        return keys.public_key(seed[0])
-    except keys.KeyFormatError as error:
-        raise UsageError(f"key file '{path}': {error}") from None
+    return seed[0]
 
 
 def remember_own(url: str, key: Path) -> None:

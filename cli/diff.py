@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import EXIT_DIFFERENCE
-from ipledger.cli.output import Column, Output, json_line, print_rows
+from ipledger.cli.output import Column, Output, field, json_line, print_rows
 from ipledger.cli.past import SOURCE, Source, moment_of, open_past, stands_on
 
 if TYPE_CHECKING:
     from ipledger.replay.difference import Difference
 
 _SHOWN_OF_ALLOCATION = ("namespace", "pod", "interface", "node", "addresses")
-_SHOWN_OF_RESOURCE = ("subnet", "ips", "total", "kind", "replicas")
+_SHOWN_OF_RESOURCE = ("subnet", "ips", "total", "kind", "replicas", "pool", "mac", "evidence")
 
 
 async def diff(
@@ -69,8 +68,8 @@ def _text(value: Any) -> str:
 
 
 _COLUMNS = (
-    Column("KIND", attrgetter("kind")),
-    Column("NAME", attrgetter("name")),
-    Column("CHANGE", attrgetter("change")),
+    field("KIND"),
+    field("NAME"),
+    field("CHANGE"),
     Column("WHAT", _shown),
 )

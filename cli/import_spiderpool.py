@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 from cyclopts import Parameter
 
 from ipledger.cli.connection import DEFAULT, Connection, engine_client, nats_client
 from ipledger.cli.errors import EXIT_DIFFERENCE, CliError
-from ipledger.cli.output import Column, Output, note, print_rows
+from ipledger.cli.output import Column, Output, field, note, print_rows
 
 if TYPE_CHECKING:
-    from ipledger.engine.answers import Applied
     from ipledger.engine.client import EngineClient
     from ipledger.engine.commands import AnyApply, ApplyPool, ImportAllocation, ImportAutoPool
     from ipledger.kube.disagreements import Contradiction
@@ -22,24 +22,26 @@ if TYPE_CHECKING:
     from ipledger.kube.spiderpool import Spiderpool
     from ipledger.kube.takeover import Plan
 
+    AnyGiven: TypeAlias = AnyApply | ImportAutoPool | ImportAllocation
+
 
 def _addresses(step: Step) -> str:
     return ",".join(step.addresses)
 
 
 _AT_ONCE = 64
-"""Allocations on their way at a time: they share commits."""
+"""Commands on their way at a time: they share commits."""
 
 _CONTRADICTIONS = (
-    Column("ABOUT", attrgetter("about")),
+    field("ABOUT"),
     Column("ONE SIDE", attrgetter("one")),
     Column("OTHER SIDE", attrgetter("other")),
-    Column("LEFTOVER", attrgetter("leftover")),
+    field("LEFTOVER"),
 )
 _STEPS = (
-    Column("KIND", attrgetter("kind")),
-    Column("NAME", attrgetter("name")),
-    Column("OUTCOME", attrgetter("outcome")),
+    field("KIND"),
+    field("NAME"),
+    field("OUTCOME"),
     Column("ADDRESSES", _addresses),
 )
 
@@ -126,29 +128,38 @@ async def _carry_out(client: EngineClient, made: Plan, steps: list[Step]) -> Non
     A pool that changes gives out nothing until its allocations are there: an ADD that comes in
     between must not get an address in use.
     """
-    from ipledger.engine.commands import ApplyPool, ImportAllocation, ImportAutoPool
+    from ipledger.engine.commands import (
+        ApplyApplication,
+        ApplyPool,
+        ImportAllocation,
+        ImportAutoPool,
+    )
 
     commands = [*(resource.command for resource in made.resources), *made.allocations]
     steps_of = zip(commands, steps, strict=True)
     due = [command for command, step in steps_of if step.outcome != "unchanged"]
-    opened: list[ApplyPool | ImportAutoPool] = []
+    opened = [command for command in due if isinstance(command, ApplyPool | ImportAutoPool)]
     for command in due:
         if isinstance(command, ApplyPool | ImportAutoPool):
-            opened.append(command)
             await _give(client, _closed(command))
-        elif not isinstance(command, ImportAllocation):
+        elif not isinstance(command, ApplyApplication | ImportAllocation):
             await _give(client, command)
-    await _import_all(client, [c for c in due if isinstance(c, ImportAllocation)])
+    for kind in (ApplyApplication, ImportAllocation):
+        await _give_all(client, [command for command in due if isinstance(command, kind)])
     for command in opened:
         await _give(client, command)
 
 
-async def _give(client: EngineClient, command: AnyApply | ImportAutoPool) -> Applied:
-    from ipledger.engine.commands import ImportAutoPool
+async def _give(client: EngineClient, command: AnyGiven) -> None:
+    from ipledger.engine.commands import ImportAllocation, ImportAutoPool
 
-    if isinstance(command, ImportAutoPool):
-        return await client.import_auto_pool(command)
-    return await client.apply(command)
+    match command:
+        case ImportAutoPool():
+            await client.import_auto_pool(command)
+        case ImportAllocation():
+            await client.import_allocation(command)
+        case _:
+            await client.apply(command)
 
 
 def _closed(command: ApplyPool | ImportAutoPool) -> ApplyPool | ImportAutoPool:
@@ -157,14 +168,15 @@ def _closed(command: ApplyPool | ImportAutoPool) -> ApplyPool | ImportAutoPool:
     return replace(command, pool=replace(command.pool, disable=True))
 
 
-async def _import_all(client: EngineClient, allocations: list[ImportAllocation]) -> None:
+async def _give_all(client: EngineClient, commands: Sequence[AnyGiven]) -> None:
+    """Give commands that do not wait for one another."""
     waiting = asyncio.Semaphore(_AT_ONCE)
 
-    async def one(command: ImportAllocation) -> None:
+    async def one(command: AnyGiven) -> None:
         async with waiting:
-            await client.import_allocation(command)
+            await _give(client, command)
 
-    tasks = [asyncio.create_task(one(command)) for command in allocations]
+    tasks = [asyncio.create_task(one(command)) for command in commands]
     try:
         await asyncio.gather(*tasks)
     finally:

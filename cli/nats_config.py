@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from ipledger.cli.errors import CliError, UsageError
-from ipledger.cli.output import Column, Output, note, print_rows
+from ipledger.cli.output import Output, field, note, print_rows
 
 if TYPE_CHECKING:
     import msgspec
@@ -21,11 +20,11 @@ if TYPE_CHECKING:
     from ipledger.events.nats_roles import User
 
 _COLUMNS = (
-    Column("USER", attrgetter("user")),
-    Column("KEY", attrgetter("key")),
-    Column("OLD KEYS", attrgetter("old_keys")),
-    Column("CHANGE", attrgetter("change")),
-    Column("SEED", attrgetter("seed")),
+    field("USER"),
+    field("KEY"),
+    field("OLD KEYS"),
+    field("CHANGE"),
+    field("SEED"),
 )
 _Port = Annotated[int | None, Parameter(validator=Number(gte=1, lte=65535), show_default=False)]
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterable, Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from operator import attrgetter
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 from cyclopts import Parameter
@@ -33,6 +34,12 @@ class Column(NamedTuple):
     title: str
     cell: Callable[[Any], object]
     wide: bool = False
+
+
+def field(title: str, *, wide: bool = False) -> Column:
+    """The column of a row's field that its title names."""
+    name = title.lower().replace("-", "_").replace(" ", "_")
+    return Column(title, attrgetter(name), wide)
 
 
 def emit(text: str) -> None:

@@ -19,6 +19,7 @@ from ipledger.cli.roles import Process, connected, either, serve
 from ipledger.engine.checkpoints import Checkpoints
 from ipledger.engine.engine import Engine
 from ipledger.engine.health import HealthServer, engine_health
+from ipledger.engine.lanes import Lanes
 from ipledger.engine.listen import Listen
 from ipledger.engine.metrics.engine_metrics import EngineMetrics
 from ipledger.engine.metrics.exposition import Exposition
@@ -83,7 +84,7 @@ async def _engine(options: EngineOptions, stop: asyncio.Event) -> None:
     metrics = Exposition(server.realm)
     async with (
         connected(server, "engine", stop) as nc,
-        connected(server, "engine-service", stop) as asked,
+        asked_by(server, stop) as asked,
         HealthServer(options.http, metrics) as health,
         second_copy(options.own, server.realm) as copy,
     ):
@@ -158,14 +159,25 @@ async def reach_log(
 
 
 @contextlib.asynccontextmanager
-async def running(engine: Engine, asked: NatsClient, stop: asyncio.Event) -> AsyncGenerator[None]:
-    """The engine runs, and is asked on a connection of its own. `stop` is set when it ends.
+async def asked_by(server: Server, stop: asyncio.Event) -> AsyncGenerator[Lanes]:
+    """Connections by which an engine is asked.
 
     What the log and other engines tell it must not wait behind what a node floods it with.
     """
-    while not (asked.is_connected or stop.is_set()):
+    async with (
+        connected(server, "engine-service", stop) as clear,
+        connected(server, "engine-crowd", stop) as crowd,
+    ):
+        yield Lanes(clear, crowd, server.realm)
+
+
+@contextlib.asynccontextmanager
+async def running(engine: Engine, asked: Lanes, stop: asyncio.Event) -> AsyncGenerator[None]:
+    """The engine runs, and is asked. `stop` is set when it ends."""
+    while not ((asked.is_connected and asked.crowd.is_connected) or stop.is_set()):
         await either(asyncio.sleep(_AGAIN_S), stop)
     service = EngineService(asked, engine)
+    asked.is_over = service.patience.is_over
     await service.start()
     task = asyncio.create_task(engine.run())
     task.add_done_callback(lambda _: stop.set())

@@ -19,6 +19,7 @@ from ipledger.cli.role_agent import AgentOptions, running_agent
 from ipledger.cli.role_controller import ControllerOptions, running_controller
 from ipledger.cli.role_engine import (
     OwnOptions,
+    asked_by,
     checkpoints,
     expose,
     reach_log,
@@ -82,7 +83,7 @@ async def _up(options: UpOptions, stop: asyncio.Event) -> None:
         agent_as = replace(server, nkey=own.seed_file(Role.NODE, options.node))
         async with (
             connected(engine_as, "engine", stop) as engine_nc,
-            connected(engine_as, "engine-service", stop) as asked,
+            asked_by(engine_as, stop) as asked,
             connected(agent_as, "agent", stop) as agent_nc,
             second_copy(options.own, options.realm) as copy,
         ):

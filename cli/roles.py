@@ -14,13 +14,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Gene
 from dataclasses import dataclass
 from typing import Any
 
+import nats
 import nats.errors
 import uvloop
-from nats.aio.client import Client as NatsClient
 
 from ipledger.cli.connection import Server
-from ipledger.cli.credentials import nats_options, whose
-from ipledger.cli.errors import CliError, DifferenceError
+from ipledger.cli.credentials import nats_options, public_key, seed_in, whose
+from ipledger.cli.errors import CliError, DifferenceError, UsageError
+from ipledger.events import keys
+from ipledger.events.client import Client
+from ipledger.events.keys import KeyFormatError
 from ipledger.events.log import BrokenLogError
 from ipledger.events.logs import LogSettings, to_stderr
 from ipledger.events.tasks import end
@@ -31,6 +34,7 @@ _log = logging.getLogger(__name__)
 _RECONNECT_S = 0.1
 _PING_S = 2.0  # a server that has answered no two of these is given up for another
 _SAME_ERROR_S = 10.0
+_KEY_LOOK_S = 5.0
 _CLOSE_S = 5.0
 
 
@@ -117,14 +121,15 @@ async def _until_signal(role: Callable[[asyncio.Event], Awaitable[None]]) -> Non
 
 
 @contextlib.asynccontextmanager
-async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGenerator[NatsClient]:
+async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGenerator[Client]:
     """A client of NATS that goes on connecting for as long as it takes, from now on.
 
+    It takes another key up that is put into the file of its own (ADR 111).
     It may not be connected yet. If it never can be (a credentials file that is none, a server whose
     certificate is not to be trusted), `stop` is set, and the error raised at the end. So it is
     where a server ends a connection for good.
     """
-    nc = NatsClient()
+    nc = Client()
     options = nats_options(server)
     log_error, untrusted = _error_log(role, server), list[ssl.SSLError]()
 
@@ -150,6 +155,7 @@ async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGene
         )
     )
     connecting.add_done_callback(lambda done: _stop_if_failed(done, stop))
+    following = asyncio.create_task(_follow_key(nc, server, role))
     try:
         yield nc
         if untrusted:
@@ -160,11 +166,42 @@ async def connected(server: Server, role: str, stop: asyncio.Event) -> AsyncGene
                 why = f"NATS at {server.shown} ended the connection ({nc.last_error})"
                 raise CliError(f"{why}, made {whose(server)}")
     finally:
-        await end(connecting)
+        await end(following, connecting)
         if connecting.cancelled() or connecting.exception() is None:  # else nothing was opened
             with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
                 async with asyncio.timeout(_CLOSE_S):
                     await nc.close()
+
+
+async def _follow_key(nc: Client, server: Server, role: str) -> None:
+    """Have a connection made anew with another key that its file has, once servers take it."""
+    if server.nkey is None:
+        return
+    own = refused = public_key(server.nkey)
+    while True:
+        await asyncio.sleep(_KEY_LOOK_S)
+        with contextlib.suppress(UsageError, KeyFormatError):  # it is being written
+            seed = seed_in(server.nkey)
+            key = keys.public_key(seed)
+            if key == own:
+                continue
+            if await _is_taken(server):
+                _log.info("%s: connecting anew with key %s of %s", role, key, server.nkey)
+                await nc.become(seed)
+                own = key
+            elif key != refused:
+                refused = key
+                _log.warning("%s: NATS does not take key %s of %s yet", role, key, server.nkey)
+
+
+async def _is_taken(server: Server) -> bool:
+    """Whether the servers let in who has the key that is in the file now."""
+    try:
+        nc = await nats.connect(server.urls, allow_reconnect=False, **nats_options(server))
+    except (nats.errors.Error, OSError, TimeoutError):
+        return False
+    await nc.close()
+    return True
 
 
 def _stop_if_failed(done: asyncio.Task[None], stop: asyncio.Event) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import EXIT_FAILURE
-from ipledger.cli.output import Column, Format, Output, emit, note, print_facts, print_rows
+from ipledger.cli.output import Column, Format, Output, emit, field, note, print_facts, print_rows
 from ipledger.cli.past import SOURCE, At, Source, moment_of, open_past, stands_on
 
 if TYPE_CHECKING:
@@ -93,8 +92,8 @@ def _columns(traced: Traced) -> tuple[Column, ...]:
         return " " * begin + "█" * min(length, _WIDTH - begin)
 
     return (
-        Column("STEP", attrgetter("step")),
-        Column("CLOCK", attrgetter("clock")),
+        field("STEP"),
+        field("CLOCK"),
         Column("AFTER", _after),
         Column("TOOK", _took),
         Column("", bar),

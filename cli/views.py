@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
-from ipledger.cli.output import Column
+from ipledger.cli.output import Column, field
 
 if TYPE_CHECKING:
     from ipledger.events.facts import Selector
@@ -18,8 +18,8 @@ def _routes(row: PoolRow | SubnetRow) -> str:
     return _joined(f"{route.dst}={route.gw}" for route in row.routes)
 
 
-def _selector(field: str) -> Callable[[Any], str]:
-    value = attrgetter(field)
+def _selector(name: str) -> Callable[[Any], str]:
+    value = attrgetter(name)
     return lambda row: selector_text(value(row))
 
 
@@ -74,8 +74,8 @@ def duration_text(seconds: float) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def _joined_of(field: str) -> Callable[[Any], str]:
-    value = attrgetter(field)
+def _joined_of(name: str) -> Callable[[Any], str]:
+    value = attrgetter(name)
     return lambda row: _joined(value(row))
 
 
@@ -86,32 +86,32 @@ def _joined(texts: Iterable[str]) -> str:
 _OPERATORS = {"In": "{} in", "NotIn": "{} notin", "Exists": "{}", "DoesNotExist": "!{}"}
 
 SUBNET_COLUMNS = (
-    Column("NAME", attrgetter("name")),
+    field("NAME"),
     Column("VERSION", attrgetter("ip_version")),
-    Column("SUBNET", attrgetter("subnet")),
-    Column("TOTAL", attrgetter("total")),
-    Column("ALLOCATED", attrgetter("allocated")),
-    Column("FREE", attrgetter("free")),
+    field("SUBNET"),
+    field("TOTAL"),
+    field("ALLOCATED"),
+    field("FREE"),
     Column("POOLS", _joined_of("pools")),
-    Column("GATEWAY", attrgetter("gateway"), wide=True),
+    field("GATEWAY", wide=True),
     Column("IPS", _joined_of("ips"), wide=True),
     Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
     Column("ROUTES", _routes, wide=True),
 )
 
 POOL_COLUMNS = (
-    Column("NAME", attrgetter("name")),
+    field("NAME"),
     Column("VERSION", attrgetter("ip_version")),
-    Column("SUBNET", attrgetter("subnet")),
-    Column("TOTAL", attrgetter("total")),
-    Column("ALLOCATED", attrgetter("allocated")),
-    Column("HELD", attrgetter("held"), wide=True),
-    Column("QUARANTINED", attrgetter("quarantined"), wide=True),
-    Column("FREE", attrgetter("free")),
-    Column("RESERVED", attrgetter("reserved"), wide=True),
-    Column("DEFAULT", attrgetter("default")),
+    field("SUBNET"),
+    field("TOTAL"),
+    field("ALLOCATED"),
+    field("HELD", wide=True),
+    field("QUARANTINED", wide=True),
+    field("FREE"),
+    field("RESERVED", wide=True),
+    field("DEFAULT"),
     Column("DISABLED", attrgetter("disable")),
-    Column("GATEWAY", attrgetter("gateway"), wide=True),
+    field("GATEWAY", wide=True),
     Column("IPS", _joined_of("ips"), wide=True),
     Column("EXCLUDED", _joined_of("exclude_ips"), wide=True),
     Column("ROUTES", _routes, wide=True),
@@ -123,93 +123,93 @@ POOL_COLUMNS = (
     Column("NODE-AFFINITY", _selector("node_affinity"), wide=True),
     Column("NETWORKS", _joined_of("multus_name"), wide=True),
     Column("APPLICATION", _application, wide=True),
-    Column("TERMINATING", attrgetter("terminating"), wide=True),
+    field("TERMINATING", wide=True),
 )
 
 RESERVATION_COLUMNS = (
-    Column("NAME", attrgetter("name")),
+    field("NAME"),
     Column("VERSION", attrgetter("ip_version")),
-    Column("TOTAL", attrgetter("total")),
-    Column("ALLOCATED", attrgetter("allocated")),
+    field("TOTAL"),
+    field("ALLOCATED"),
     Column("IPS", _joined_of("ips")),
 )
 
 QUARANTINE_COLUMNS = (
-    Column("ADDRESS", attrgetter("address")),
-    Column("POOL", attrgetter("pool")),
-    Column("MAC", attrgetter("mac")),
-    Column("NODE", attrgetter("node")),
-    Column("SEEN", attrgetter("seen")),
-    Column("ALLOCATION", attrgetter("allocation"), wide=True),
-    Column("EVIDENCE", attrgetter("evidence")),
+    field("ADDRESS"),
+    field("POOL"),
+    field("MAC"),
+    field("NODE"),
+    field("SEEN"),
+    field("ALLOCATION", wide=True),
+    field("EVIDENCE"),
 )
 
 APPLICATION_COLUMNS = (
-    Column("NAMESPACE", attrgetter("namespace")),
-    Column("KIND", attrgetter("kind")),
-    Column("NAME", attrgetter("name")),
-    Column("REPLICAS", attrgetter("replicas")),
+    field("NAMESPACE"),
+    field("KIND"),
+    field("NAME"),
+    field("REPLICAS"),
     Column("POOLS", _joined_of("pools")),
-    Column("API-VERSION", attrgetter("api_version"), wide=True),
-    Column("START", attrgetter("start"), wide=True),
-    Column("UID", attrgetter("uid"), wide=True),
+    field("API-VERSION", wide=True),
+    field("START", wide=True),
+    field("UID", wide=True),
 )
 
 HOLDER_COLUMNS = (
     Column("ADDRESSES", _addresses),
     Column("POD", _pod),
-    Column("INTERFACE", attrgetter("interface")),
-    Column("NODE", attrgetter("node")),
-    Column("SINCE", attrgetter("since")),
+    field("INTERFACE"),
+    field("NODE"),
+    field("SINCE"),
     Column("ALLOCATION", attrgetter("id")),
 )
 
 HOLDER_THEN_COLUMNS = (
     Column("ADDRESSES", _addresses),
     Column("POD", _pod),
-    Column("INTERFACE", attrgetter("interface")),
-    Column("NODE", attrgetter("node")),
+    field("INTERFACE"),
+    field("NODE"),
     Column("FROM", attrgetter("from_")),
-    Column("UNTIL", attrgetter("until")),
-    Column("HELD", attrgetter("held")),
+    field("UNTIL"),
+    field("HELD"),
     Column("ALLOCATION", attrgetter("id")),
-    Column("UID", attrgetter("uid"), wide=True),
-    Column("SANDBOX", attrgetter("sandbox"), wide=True),
-    Column("FROM-POSITION", attrgetter("from_position"), wide=True),
-    Column("UNTIL-POSITION", attrgetter("until_position"), wide=True),
+    field("UID", wide=True),
+    field("SANDBOX", wide=True),
+    field("FROM-POSITION", wide=True),
+    field("UNTIL-POSITION", wide=True),
 )
 
 VERDICT_COLUMNS = (
-    Column("POOL", attrgetter("pool")),
+    field("POOL"),
     Column("VERSION", attrgetter("ip_version")),
-    Column("VERDICT", attrgetter("verdict")),
-    Column("DETAIL", attrgetter("detail")),
+    field("VERDICT"),
+    field("DETAIL"),
     Column("DECIDED AGAIN", attrgetter("again")),
-    Column("AGREES", attrgetter("agrees")),
+    field("AGREES"),
 )
 
 OUTLOOK_COLUMNS = (
-    Column("POOL", attrgetter("pool")),
-    Column("TOTAL", attrgetter("total")),
-    Column("RECORDED PEAK", attrgetter("recorded_peak")),
-    Column("PEAK", attrgetter("peak")),
+    field("POOL"),
+    field("TOTAL"),
+    field("RECORDED PEAK"),
+    field("PEAK"),
     Column("PEAK %", attrgetter("peak_percent")),
     Column("AT", attrgetter("peak_time")),
-    Column("RECORDED REFUSED", attrgetter("recorded_refused")),
-    Column("REFUSED", attrgetter("refused")),
-    Column("FIRST REFUSED", attrgetter("first_refused")),
+    field("RECORDED REFUSED"),
+    field("REFUSED"),
+    field("FIRST REFUSED"),
 )
 
 ALLOCATION_COLUMNS = (
-    Column("ID", attrgetter("id")),
-    Column("NAMESPACE", attrgetter("namespace")),
-    Column("POD", attrgetter("pod")),
-    Column("INTERFACE", attrgetter("interface")),
+    field("ID"),
+    field("NAMESPACE"),
+    field("POD"),
+    field("INTERFACE"),
     Column("ADDRESSES", _addresses),
     Column("POOLS", _pools, wide=True),
-    Column("NODE", attrgetter("node")),
-    Column("UID", attrgetter("uid"), wide=True),
-    Column("SANDBOX", attrgetter("sandbox"), wide=True),
-    Column("SINCE", attrgetter("since")),
-    Column("POSITION", attrgetter("position"), wide=True),
+    field("NODE"),
+    field("UID", wide=True),
+    field("SANDBOX", wide=True),
+    field("SINCE"),
+    field("POSITION", wide=True),
 )

@@ -173,8 +173,8 @@ class CniHandler:
         if not interface:
             return await ask()
         async with self.proving.turn((request.sandbox, request.interface)):
-            told = await self._told(until)
-            return await self.proving.proved(ask, interface, told, request.traceparent)
+            told, of = await self._told(until), (request.pod.uid, request.interface)
+            return await self.proving.proved(ask, of, interface, told, request.traceparent)
 
     async def _told(self, until: float) -> Position:
         """The newest position that this agent was told; one that has just started asks for it."""

@@ -10,7 +10,8 @@ import logging
 from collections import Counter, OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 from weakref import WeakValueDictionary
 
 from ipledger.cni.errors import CniError, Code
@@ -30,6 +31,12 @@ _TRIES = 3
 """Answers of the engine that one ADD probes: where something answers to every address, it ends."""
 _REMEMBERED_MAX = 4096
 
+K = TypeVar("K")
+V = TypeVar("V")
+
+PodInterface: TypeAlias = tuple[str, str]
+"""A pod's UID, and one of its interfaces."""
+
 Ask: TypeAlias = Callable[[tuple[Conflict, ...]], Awaitable[Allocated]]
 """Asks the engine for addresses, and tells it of conflicts on those that it gave before."""
 
@@ -38,12 +45,17 @@ Ask: TypeAlias = Callable[[tuple[Conflict, ...]], Awaitable[Allocated]]
 class Proving:
     """Proves the addresses of one node's ADDs.
 
-    `_unproven` are allocations that were not handed over, by their ids: an ADD that ended early
-    leaves one behind, and the next one of the pod is answered with it.
+    `_handed` says of allocations, by their ids, whether they were handed over: an ADD that ended
+    early leaves one behind, and the next one of the pod is answered with it. `_unanswered` are
+    interfaces whose ADD may leave one behind that nobody here is told of, with the newest position
+    known before: what they got behind that was not handed over, unless `_handed` says so.
     """
 
     probe: Probe = field(default_factory=Probe)
-    _unproven: OrderedDict[str, None] = field(default_factory=OrderedDict[str, None], init=False)
+    _handed: OrderedDict[str, bool] = field(default_factory=OrderedDict[str, bool], init=False)
+    _unanswered: OrderedDict[PodInterface, Position] = field(
+        default_factory=OrderedDict[PodInterface, Position], init=False
+    )
     _turns: WeakValueDictionary[tuple[str, str], asyncio.Lock] = field(
         default_factory=WeakValueDictionary[tuple[str, str], asyncio.Lock], init=False
     )
@@ -52,34 +64,46 @@ class Proving:
         """One ADD of an attachment at a time: the second gets what the first one proved."""
         return self._turns.setdefault(attachment, asyncio.Lock())
 
-    async def proved(self, ask: Ask, interface: str, told: Position, parent: str = "") -> Allocated:
-        """Addresses that nothing on `interface` has. Raises `CniError` where none is found.
+    async def proved(
+        self, ask: Ask, of: PodInterface, interface: str, told: Position, parent: str = ""
+    ) -> Allocated:
+        """Addresses for a pod's interface that nothing on the link `interface` has.
 
         `told` is the newest position that this agent knew before: what was allocated behind it,
         no pod has. Where that cannot be found out, they are handed over as they are. `parent` is
-        the traceparent of the ADD.
+        the traceparent of the ADD. Raises `CniError` where none is found.
         """
+        is_asked_again, told = of in self._unanswered, self._unanswered.get(of, told)
+        _keep(self._unanswered, of, told)
+        is_new = partial(self._is_new, told=told, is_asked_again=is_asked_again)
+        answer = await self._proved(ask, interface, is_new, parent)
+        self._unanswered.pop(of, None)
+        _keep(self._handed, answer.allocation.id, True)
+        return answer
+
+    async def _proved(
+        self, ask: Ask, interface: str, is_new: Callable[[AllocationRow], bool], parent: str
+    ) -> Allocated:
         answer, conflicts = await ask(()), tuple[Conflict, ...]()
         for _ in range(_TRIES):
             held = answer.allocation
             conflicts = ()
-            if self._is_new(held, told):
+            if is_new(held):
                 conflicts = await self._conflicts(held, interface, parent)
             if not conflicts:
-                self._unproven.pop(held.id, None)
                 return answer
             answer = await _asked_again(ask, conflicts)
-        self._is_new(answer.allocation, told)
+        is_new(answer.allocation)
         shown = _shown({c.address: c.mac for c in conflicts})
         message = f"others answer to {_TRIES} addresses in turn; the last is {shown}"
         raise CniError(Code.ADDRESS_CONFLICT, message)
 
-    def _is_new(self, held: AllocationRow, told: Position) -> bool:
-        if not held.bound and Position.parse(held.position) > told:
-            self._unproven[held.id] = None
-            if len(self._unproven) > _REMEMBERED_MAX:
-                self._unproven.popitem(last=False)
-        return held.id in self._unproven
+    def _is_new(self, held: AllocationRow, *, told: Position, is_asked_again: bool) -> bool:
+        """Whether nobody was told of it. What another node's agent gave is bound anew here."""
+        may_be = held.id not in self._handed and (is_asked_again or not held.bound)
+        if may_be and Position.parse(held.position) > told:
+            _keep(self._handed, held.id, False)
+        return self._handed.get(held.id) is False
 
     async def _conflicts(
         self, held: AllocationRow, interface: str, parent: str
@@ -115,6 +139,14 @@ class Proving:
             for outcome, count in counted.items():
                 PROBES.labels(outcome).inc(count)
         return found
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V) -> None:
+    """Remember the newest _REMEMBERED_MAX."""
+    kept[key] = value
+    kept.move_to_end(key)
+    if len(kept) > _REMEMBERED_MAX:
+        kept.popitem(last=False)
 
 
 async def _asked_again(ask: Ask, conflicts: tuple[Conflict, ...]) -> Allocated:

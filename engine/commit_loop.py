@@ -21,7 +21,7 @@ from opentelemetry.trace import Span
 
 from ipledger.engine.answers import TryAgain
 from ipledger.engine.checkpoints import Checkpoints
-from ipledger.engine.commands import AnyCommand, NodeCommand
+from ipledger.engine.commands import AnyCommand
 from ipledger.engine.decide import Decision, decide
 from ipledger.engine.metrics.tally import Tally, Times
 from ipledger.engine.outcomes import answer_to
@@ -31,8 +31,9 @@ from ipledger.events import commit, tracing
 from ipledger.events.log import Appended, Entry, Log, LogUnavailableError
 from ipledger.events.tracing import NO_SPAN
 from ipledger.events.types import LeadershipTaken
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 
 _log = logging.getLogger(__name__)
 
@@ -49,11 +50,16 @@ Reply: TypeAlias = Callable[[Any], Awaitable[None]]
 
 
 class Request(NamedTuple):
-    """Something asked of the engine, where the answer goes, and the span that ends with it."""
+    """Something asked of the engine, where the answer goes, and the span that ends with it.
+
+    `node` is who asks, '' for whoever is no node; `places` is what it takes of the queue.
+    """
 
     work: AnyCommand | Look
     reply: Reply
     span: Span = NO_SPAN
+    node: str = ""
+    places: int = 1
 
 
 _Answered: TypeAlias = tuple[Request, float, object]
@@ -123,7 +129,7 @@ class CommitLoop:
         """Queue a request. False when the queue is full or closing: it will not be answered."""
         if self._stopping:
             return False
-        if not self._waiting.put((request, self._monotonic()), _node_of(request)):
+        if not self._waiting.put((request, self._monotonic()), request.node, request.places):
             self._tally.rejected += 1
             return False
         self._wake.set()
@@ -180,7 +186,7 @@ class CommitLoop:
         finally:
             self._stopping = True
             while self._waiting:
-                (request, _), _ = self._waiting.take()
+                request, _ = self._waiting.take()
                 await request.reply(TryAgain("the engine stops leading"))
 
     async def _serve(self, batch: _Batch) -> None:
@@ -213,7 +219,7 @@ class CommitLoop:
         self._sign_checkpoint(batch)
         state = self._fold.state
         while self._waiting:
-            (request, came), node = self._waiting.take()
+            request, came = self._waiting.take()
             if callable(request.work):
                 found = request.work(state)
                 batch.answers.append((request, came, found))
@@ -225,7 +231,7 @@ class CommitLoop:
             size = batch.size + sum(len(event) + 1 for event in encoded)
             if size > self._log.payload_bytes_max:
                 if batch.events:
-                    self._waiting.put_back((request, came), node)
+                    self._waiting.put_back((request, came), request.node, request.places)
                     break
                 decision, encoded = _too_large(size), []
             self._evolve(batch, decision, encoded)
@@ -301,10 +307,6 @@ def _begin_span(batch: _Batch, epoch: int, size: int) -> Span:
     for request in batch.spans:
         tracing.link(request, span)
     return span
-
-
-def _node_of(request: Request) -> str:
-    return request.work.node if isinstance(request.work, NodeCommand) else ""
 
 
 def _decide(state: State, command: AnyCommand, now: int) -> Decision:

@@ -119,7 +119,9 @@ class Engine:
         """What a standby must have reached: what is asked for, and what the leader told of."""
         return max(position, self._heartbeats.position)
 
-    async def look(self, look: Look, at_least: Position, reply: Reply) -> None:
+    async def look(
+        self, look: Look, at_least: Position, reply: Reply, node: str = "", places: int = 1
+    ) -> None:
         """Answer a read from this engine's fold, at `at_least` or a newer position.
 
         The leader's reads wait in the queue of commands (ADR 4); a standby has only what is
@@ -130,7 +132,7 @@ class Engine:
             await self._replica.reached(needed, _BEHIND_WAIT_S)
         if self.role is Role.STANDBY and self._loop is None:
             await reply(_guarded(look, needed)(self._replica.fold.state))
-        elif not self.submit(Request(_guarded(look, at_least), reply)):
+        elif not self.submit(Request(_guarded(look, at_least), reply, node=node, places=places)):
             await reply(TryAgain("the engine is loading, stopping, or full"))
 
     async def at_rest(self, look: Callable[[Fold], T]) -> T | None:

@@ -54,6 +54,7 @@ from ipledger.engine.patience import Patience
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.engine.strict import check_known
 from ipledger.engine.telling import tells_all, told
+from ipledger.engine.waiting import places
 from ipledger.events import names
 from ipledger.events.bus import Bus, Message, Subscription
 from ipledger.events.position import Position, from_message
@@ -101,6 +102,12 @@ _PAYLOAD_BYTES_MAX = 1024 * 1024
 """What nats-server lets pass unless told otherwise; an agent takes no longer configuration."""
 _decode_attached = Decoder(queries.Attached).decode
 _BUSY = TryAgain("the engine does not lead, or its queue is full")
+_BEHIND = TryAgain("the engine is behind, and too many wait for it to catch up")
+_MANY_LONG = TryAgain("the engine answers as many long questions as it can at once")
+LONG_MAX = 4
+"""Lists and checks at a time: a list of a million rows takes a second, and 100 MB until then."""
+_BEHIND_MAX = 1024
+"""Questions that wait for an engine to catch up with what their askers know."""
 _QUEUE = "engines"
 _encode = msgspec.json.Encoder().encode
 
@@ -116,7 +123,8 @@ class EngineService:
     _commands: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
-    _patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
+    patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
+    _long: int = field(default=0, init=False)
     _tells_all: bool = field(default_factory=tells_all, init=False)
 
     async def start(self) -> None:
@@ -161,17 +169,22 @@ class EngineService:
             return await self._refuse(message, command)
         reply: Reply = partial(self._reply, message.reply)
         command = replace(command, node=names.node_of(node), received=self.engine.clock())
-        request = told(message, command, reply) if self._tells_all else Request(command, reply)
-        return await self._submit(request)
+        if self._tells_all:
+            return await self._submit(told(message, command, reply))
+        return await self._submit(
+            Request(command, reply, node=command.node, places=places(message.data))
+        )
 
     async def _on_show(self, message: Message) -> None:
         """A node reads what it holds, and that alone: its key lets it ask no query."""
+        node = names.node_of(message.subject.split(".")[-2])
+        if self.engine.role is Role.LEADER and not self.engine.has_room(node):
+            return await self._refuse(message, _BUSY)
         query = _decoded(message, _decode_attached)
         if isinstance(query, Refused):
             return await self._refuse(message, query)
-        show = partial(_show, replace(query, node=names.node_of(message.subject.split(".")[-2])))
-        at_least = from_message(query.at_least)
-        return await self._look(show, at_least, partial(self._reply, message.reply))
+        show = partial(_show, replace(query, node=node))
+        return await self._look(message, show, from_message(query.at_least), node)
 
     async def _on_admin_command(self, message: Message) -> None:
         verb = message.subject.rpartition(".")[2]
@@ -195,18 +208,35 @@ class EngineService:
             return
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
-            reply = partial(self._reply_found, message.reply)
-            await self._look(partial(_find, query), at_least, reply)
+            await self._look_long(message, partial(_find, query), at_least)
+        elif isinstance(query, queries.Check):
+            await self._look_long(message, partial(self._answer, query), at_least)
         else:
-            reply = partial(self._reply, message.reply)
-            await self._look(partial(self._answer, query), at_least, reply)
+            await self._look(message, partial(self._answer, query), at_least)
 
-    async def _look(self, look: Look, at_least: Position, reply: Reply) -> None:
-        looking = self.engine.look(look, at_least, reply)
-        if self.engine.is_behind(at_least):
-            self._begin(looking)  # others must not wait with it
+    async def _look_long(self, message: Message, look: Look, at_least: Position) -> None:
+        """Answer what takes time, or memory until its rows are sent: only a few at once."""
+        if self._long >= LONG_MAX:
+            return await self._refuse(message, _MANY_LONG)
+        self._long += 1
+        reply = partial(self._reply_found, message.reply)
+        return await self._look(message, look, at_least, reply=reply)
+
+    async def _look(
+        self,
+        message: Message,
+        look: Look,
+        at_least: Position,
+        node: str = "",
+        reply: Reply | None = None,
+    ) -> None:
+        reply = reply or partial(self._reply, message.reply)
+        if not self.engine.is_behind(at_least):
+            await self.engine.look(look, at_least, reply, node, places(message.data))
+        elif len(self._tasks) < _BEHIND_MAX:  # others must not wait with it
+            self._begin(self.engine.look(look, at_least, reply, node, places(message.data)))
         else:
-            await looking
+            await reply(_BEHIND)
 
     def _begin(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -242,7 +272,8 @@ class EngineService:
 
     async def _refuse(self, message: Message, answer: Refused | TryAgain) -> None:
         """Answer a sender whose message is not served, unless it was told often enough."""
-        if self._patience.allows(message.subject.rpartition(".")[0]):
+        sender = message.subject.rpartition(".")[0].encode()
+        if self.patience.allows(sender, message.data):
             await self._reply(message.reply, answer)
 
     async def _reply(self, inbox: str, answer: AnyAnswer) -> None:
@@ -275,19 +306,26 @@ class EngineService:
     async def _reply_found(
         self, inbox: str, found: tuple[str, reading.Found | Refusal] | TryAgain | Refused
     ) -> None:
-        if isinstance(found, TryAgain | Refused):
-            return await self._reply(inbox, found)
-        position, rows = found
-        if isinstance(rows, Refusal):
-            return await self._reply(inbox, Refused(position, rows))
-        if len(rows) <= reading.PAGE_ROWS:
-            return await self._reply(inbox, next(reading.pages(position, rows)))
-        return self._begin(self._send_pages(inbox, position, rows))
+        answer: AnyAnswer
+        match found:
+            case (position, Refusal() as refusal):
+                answer = Refused(position, refusal)
+            case (position, rows) if len(rows) > reading.PAGE_ROWS:
+                return self._begin(self._send_pages(inbox, position, rows))
+            case (position, rows):
+                answer = next(reading.pages(position, rows))
+            case answer:
+                pass
+        self._long -= 1
+        return await self._reply(inbox, answer)
 
     async def _send_pages(self, inbox: str, position: str, rows: reading.Found) -> None:
-        for page in reading.pages(position, rows):
-            await self._reply(inbox, page)
-            await asyncio.sleep(0)  # commands go first
+        try:
+            for page in reading.pages(position, rows):
+                await self._reply(inbox, page)
+                await asyncio.sleep(0)  # commands go first
+        finally:
+            self._long -= 1
 
 
 def _decoded(message: Message, decode: Callable[[bytes], T] | None) -> T | Refused:

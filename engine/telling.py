@@ -16,6 +16,7 @@ from opentelemetry.trace import Span, SpanKind
 from ipledger.engine.answers import AnyAnswer, Refused, TryAgain
 from ipledger.engine.commands import AnyCommand, Confirm, NodeCommand
 from ipledger.engine.commit_loop import Reply, Request
+from ipledger.engine.waiting import places
 from ipledger.engine.wording import attributes_of, facts_of
 from ipledger.events import tracing
 from ipledger.events.bus import Message
@@ -35,13 +36,15 @@ def tells_all() -> bool:
 
 def told(message: Message, command: AnyCommand, reply: Reply) -> Request:
     """The request for a command that has come, told of as far as anybody listens."""
-    level = logging.DEBUG if isinstance(command, NodeCommand) else logging.INFO
+    node = command.node if isinstance(command, NodeCommand) else ""
+    plain = Request(command, reply, node=node, places=places(message.data))
+    level = logging.DEBUG if node else logging.INFO
     if isinstance(command, Confirm):
-        return Request(command, reply)
+        return plain
     verb = message.subject.rpartition(".")[2]
     span = _begin(message, command, verb)
     wanted = level if _log.isEnabledFor(level) else None
-    return Request(command, _Telling(reply, span, verb, command, wanted), span)
+    return plain._replace(reply=_Telling(reply, span, verb, command, wanted), span=span)
 
 
 def _begin(message: Message, command: AnyCommand, verb: str) -> Span:

@@ -44,3 +44,13 @@ def check_prev(head: Head, sequence: int, prev: str) -> None:
     if prev != head.hash:
         what = f"prev is {prev}, but commit {head.sequence} has hash {head.hash}"
         raise BrokenLogError(sequence, what)
+
+
+def check_copy(entry: Entry, copy: Entry | None) -> None:
+    """Raise `BrokenLogError` unless a ledger has the same commit, or none there.
+
+    The span in which it was appended is the log's alone, and no difference.
+    """
+    if copy is not None and copy.payload != entry.payload:
+        hashes = f"{digest(entry.payload)} in the log and {digest(copy.payload)} in the ledger"
+        raise BrokenLogError(entry.sequence, f"its hash is {hashes}")

@@ -54,13 +54,18 @@ def restore_subject(realm: str) -> str:
     return f"ipledger.{realm}.restore"
 
 
+def node_commands(realm: str) -> str:
+    """What every subject begins with on which a node's agent sends commands."""
+    return f"ipledger.{realm}.cmd.node."
+
+
 def node_command(realm: str, node: str, verb: str) -> str:
     """The subject on which a node's agent sends a command.
 
     >>> node_command("default", "worker-1.example.com", "allocate")
     'ipledger.default.cmd.node.worker-1_example_com.allocate'
     """
-    return f"ipledger.{realm}.cmd.node.{node.replace('.', '_')}.{verb}"
+    return f"{node_commands(realm)}{node.replace('.', '_')}.{verb}"
 
 
 def admin_command(realm: str, verb: str) -> str:

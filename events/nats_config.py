@@ -15,7 +15,8 @@ from ipledger.events.nats_roles import ACCOUNTS, Account, User, permissions, ser
 
 ACCOUNTS_FILE = "accounts.conf"
 ROUTES_FILE = "routes.conf"
-_RESPONSE_THRESHOLD = "1m"
+_ANSWER_WITHIN = "5s"  # longer than a client waits for it (engine/client.py)
+_ANSWERS_WITHIN = "1m"
 
 Keys = Mapping[User, tuple[str, ...]]
 """The public keys of each user: more than one while a key is changed."""
@@ -96,10 +97,11 @@ def _accounts(realm: str, keys: Keys) -> Iterator[str]:
 def _exports(realm: str) -> Iterator[str]:
     yield "    exports: ["
     for service in services(realm):
-        many = f', response_type: stream, response_threshold: "{_RESPONSE_THRESHOLD}"'
-        answers = many if service.many else ""
+        within = _ANSWERS_WITHIN if service.many else _ANSWER_WITHIN
+        answers = f"response_type: {'stream' if service.many else 'singleton'}"
+        answers += f", response_threshold: {_q(within)}"
         importer = f"accounts: [{service.importer}]"
-        yield f"      {{service: {_q(service.subject)}, {importer}{answers}}}"
+        yield f"      {{service: {_q(service.subject)}, {importer}, {answers}}}"
     yield "    ]"
 
 

@@ -15,8 +15,8 @@ from ipledger.events.types import AllocationImported
 from ipledger.kube.disagreements import Contradiction
 from ipledger.kube.takeover import Plan
 from ipledger.projections.cluster import kinds
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, evolve
 
 _IMPORTED = "imported"
 _HELD = "held"

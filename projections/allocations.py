@@ -7,7 +7,7 @@ leads to it without a tuple between.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from functools import lru_cache
 from typing import TypeAlias
 
@@ -18,6 +18,7 @@ from ipledger.events.facts import Address, Owner, Pod, Route
 from ipledger.events.position import Position
 from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.fixed import KINDS, Place, keeper_of, name_in
+from ipledger.projections.numbers import Numbers, enter, index_of, numbers_of, strike
 
 _NUMBER_MAX = 2**63 - 1
 
@@ -175,60 +176,72 @@ def number_of(allocation_id: str) -> int:
     return number
 
 
-_Index: TypeAlias = dict[str, int | tuple[int, ...]]
-"""Numbers of allocations by a text that the interfaces of one pod share: UID, or sandbox.
+class _Keys:
+    """Sandboxes and places, and the numbers of the allocations that they lead to."""
 
-Most pods have one interface, and lead to a number; the others to a tuple, in order.
-"""
+    __slots__ = ("by_place", "of_sandbox")
 
+    def __init__(self, allocations: Collection[Allocation]) -> None:
+        attached = [a for a in allocations if a.sandbox]
+        self.of_sandbox = index_of([a.sandbox for a in attached], [a.number for a in attached])
+        self.by_place: dict[ApplicationKey, dict[tuple[str, str], int]] = {}
+        for allocation in allocations:
+            self._enter_place(allocation)
 
-def _numbers(index: _Index, key: str) -> tuple[int, ...]:
-    """Those of a key, in the order of their allocation."""
-    found = index.get(key)
-    if found is None:
-        return ()
-    return (found,) if isinstance(found, int) else found
+    def enter(self, allocation: Allocation) -> None:
+        """Lead to an allocation."""
+        if allocation.sandbox:
+            enter(self.of_sandbox, allocation.sandbox, allocation.number)
+        self._enter_place(allocation)
 
+    def leave(self, allocation: Allocation) -> None:
+        """Lead to it no more."""
+        if allocation.sandbox:
+            strike(self.of_sandbox, allocation.sandbox, allocation.number)
+        self._leave_place(allocation)
 
-def _add(index: _Index, key: str, number: int) -> None:
-    """Take in one that is not in."""
-    if index.setdefault(key, number) != number:
-        index[key] = tuple(sorted((*_numbers(index, key), number)))
+    def change(self, old: Allocation, new: Allocation) -> None:
+        """It has another form."""
+        if old.sandbox:
+            strike(self.of_sandbox, old.sandbox, old.number)
+        if new.sandbox:
+            enter(self.of_sandbox, new.sandbox, new.number)
+        if new.pod_name != old.pod_name:
+            self._leave_place(old)
+            self._enter_place(new)
 
+    def _enter_place(self, allocation: Allocation) -> None:
+        keeper = _keeper(allocation.common)
+        if keeper is not None:
+            name = name_in(keeper, allocation.pod_name)
+            places = self.by_place.setdefault(keeper, {})
+            places[name, allocation.common.interface] = allocation.number
 
-def _remove(index: _Index, key: str, number: int) -> None:
-    """Take one out that is in."""
-    found = index.pop(key)
-    if found != number:
-        assert isinstance(found, tuple)
-        rest = tuple(other for other in found if other != number)
-        index[key] = rest[0] if len(rest) == 1 else rest
-
-
-def _index_of(keys: Sequence[str], numbers: Sequence[int]) -> _Index:
-    """What `_add` makes of all that there are, and much quicker."""
-    index: _Index = dict(zip(keys, numbers, strict=True))
-    if len(index) < len(keys):
-        index.clear()
-        for key, number in zip(keys, numbers, strict=True):
-            _add(index, key, number)
-    return index
+    def _leave_place(self, allocation: Allocation) -> None:
+        keeper = _keeper(allocation.common)
+        if keeper is None:
+            return
+        name = name_in(keeper, allocation.pod_name)
+        places = self.by_place[keeper]
+        del places[name, allocation.common.interface]
+        if not places:
+            del self.by_place[keeper]
 
 
 class Allocations:
     """The live allocations. Every key leads to at most one (invariant 8).
 
     All keys lead to an allocation by its number, which stays the same when the allocation takes a
-    new form.
+    new form. Who decides asks by sandbox and place too: these keys are made when one is asked for
+    first, so that a fold of which only the outcome is wanted does without them (ADR 100).
     """
 
-    __slots__ = ("_by_number", "_by_place", "_of_pod", "_of_sandbox")
+    __slots__ = ("_by_number", "_keys", "_of_pod")
 
     def __init__(self) -> None:
         self._by_number: dict[int, Allocation] = {}
-        self._of_pod: _Index = {}
-        self._of_sandbox: _Index = {}
-        self._by_place: dict[ApplicationKey, dict[tuple[str, str], int]] = {}
+        self._of_pod: Numbers = {}
+        self._keys: _Keys | None = None
 
     def __len__(self) -> int:
         return len(self._by_number)
@@ -252,12 +265,12 @@ class Allocations:
 
     def of_pod(self, uid: str) -> tuple[Allocation, ...]:
         """The live allocations of a pod, one an interface."""
-        return tuple([self._by_number[number] for number in _numbers(self._of_pod, uid)])
+        return tuple([self._by_number[number] for number in numbers_of(self._of_pod, uid)])
 
     def at(self, attachment: Attachment) -> Allocation | None:
         """The live allocation used by an attachment."""
         sandbox, interface = attachment
-        return self._of_interface(self._of_sandbox.get(sandbox), interface)
+        return self._of_interface(self.keys.of_sandbox.get(sandbox), interface)
 
     def _of_interface(
         self, found: int | tuple[int, ...] | None, interface: str
@@ -272,26 +285,31 @@ class Allocations:
 
     def in_place(self, place: Place, interface: str) -> Allocation | None:
         """The live allocation that belongs to a place, whichever pod has or had it."""
-        number = self._by_place.get(place.application, {}).get((place.name, interface))
+        places = self.keys.by_place.get(place.application, {})
+        number = places.get((place.name, interface))
         return None if number is None else self._by_number[number]
 
     def of_application(self, key: ApplicationKey) -> tuple[Allocation, ...]:
         """The live allocations of all places of an application, in the order of allocation."""
-        numbers = sorted(self._by_place.get(key, {}).values())
+        numbers = sorted(self.keys.by_place.get(key, {}).values())
         return tuple([self._by_number[number] for number in numbers])
+
+    @property
+    def keys(self) -> _Keys:
+        """Sandboxes and places, as they are from here on."""
+        if self._keys is None:
+            self._keys = _Keys(self._by_number.values())
+        return self._keys
 
     def add(self, allocation: Allocation) -> None:
         """Take a new allocation in. Its identity must have none (invariant 8)."""
-        number, uid, sandbox = allocation.number, allocation.pod_uid, allocation.sandbox
+        number, uid = allocation.number, allocation.pod_uid
         if self._of_pod.setdefault(uid, number) != number:
             assert self.of(allocation.identity) is None, "invariant 8"
-            _add(self._of_pod, uid, number)
+            enter(self._of_pod, uid, number)
         self._by_number[number] = allocation
-        if sandbox and self._of_sandbox.setdefault(sandbox, number) != number:
-            _add(self._of_sandbox, sandbox, number)
-        keeper = _keeper(allocation.common)
-        if keeper is not None:
-            self._link_place(keeper, allocation)
+        if self._keys is not None:
+            self._keys.enter(allocation)
 
     def restore(self, allocations: Iterable[Allocation]) -> None:
         """Take in some of those that there were, in their order, before `index`."""
@@ -299,61 +317,44 @@ class Allocations:
 
     def index(self) -> None:
         """Make every other key lead to what was restored."""
-        every = list(self._by_number.values())
-        attached = [a for a in every if a.sandbox]
-        self._of_pod = _index_of([a.pod_uid for a in every], [a.number for a in every])
-        self._of_sandbox = _index_of([a.sandbox for a in attached], [a.number for a in attached])
-        for allocation in every:
-            keeper = _keeper(allocation.common)
-            if keeper is not None:
-                self._link_place(keeper, allocation)
+        every = self._by_number.values()
+        self._of_pod = index_of([a.pod_uid for a in every], [a.number for a in every])
+        self._keys = _Keys(every)
 
     def remove(self, allocation_id: str) -> Allocation:
         """Take an allocation out. It must be live (invariant 7)."""
-        number = number_of(allocation_id)
+        number = int(allocation_id[1:])
         allocation = self._by_number.pop(number)
-        _remove(self._of_pod, allocation.pod_uid, number)
-        sandbox = allocation.sandbox
-        if sandbox:
-            _remove(self._of_sandbox, sandbox, number)
-        keeper = _keeper(allocation.common)
-        if keeper is not None:
-            self._unlink_place(keeper, allocation)
+        strike(self._of_pod, allocation.pod_uid, number)
+        if self._keys is not None:
+            self._keys.leave(allocation)
         return allocation
 
     def hold(self, allocation_id: str) -> tuple[Allocation, Allocation]:
         """No sandbox uses it from here on. Returns its old and its new form."""
-        old = self._by_number[number_of(allocation_id)]
+        old = self._by_number[int(allocation_id[1:])]
         return old, self._change(old, old.pod_name, old.pod_uid, old.node, "", old.bound)
 
     def move(self, allocation_id: str, sandbox: str, now: int) -> tuple[Allocation, Allocation]:
         """Another sandbox uses it from here on. Returns its old and its new form."""
-        old = self._by_number[number_of(allocation_id)]
+        old = self._by_number[int(allocation_id[1:])]
         return old, self._change(old, old.pod_name, old.pod_uid, old.node, sandbox, now)
 
     def pass_on(
         self, allocation_id: str, sandbox: str, pod: Pod, node: str, now: int
     ) -> tuple[Allocation, Allocation]:
         """Another pod has it from here on. Returns its old and its new form."""
-        old = self._by_number[number_of(allocation_id)]
-        new = self._change(old, pod.name, pod.uid, node, sandbox, now)
-        number = old.number
+        old = self._by_number[int(allocation_id[1:])]
         if pod.uid != old.pod_uid:
-            _remove(self._of_pod, old.pod_uid, number)
-            _add(self._of_pod, pod.uid, number)
-        if pod.name != old.pod_name:
-            keeper = _keeper(old.common)
-            if keeper is not None:
-                self._unlink_place(keeper, old)
-                self._link_place(keeper, new)
-        return old, new
+            strike(self._of_pod, old.pod_uid, old.number)
+            enter(self._of_pod, pod.uid, old.number)
+        return old, self._change(old, pod.name, pod.uid, node, sandbox, now)
 
     def _change(
         self, old: Allocation, pod_name: str, pod_uid: str, node: str, sandbox: str, bound: int
     ) -> Allocation:
-        number = old.number
-        new = self._by_number[number] = Allocation(
-            number,
+        new = self._by_number[old.number] = Allocation(
+            old.number,
             pod_name,
             pod_uid,
             node,
@@ -365,20 +366,6 @@ class Allocations:
             old.since,
             bound,
         )
-        if old.sandbox:
-            _remove(self._of_sandbox, old.sandbox, number)
-        if sandbox:
-            _add(self._of_sandbox, sandbox, number)
+        if self._keys is not None:
+            self._keys.change(old, new)
         return new
-
-    def _link_place(self, keeper: ApplicationKey, allocation: Allocation) -> None:
-        name = name_in(keeper, allocation.pod_name)
-        places = self._by_place.setdefault(keeper, {})
-        places[name, allocation.common.interface] = allocation.number
-
-    def _unlink_place(self, keeper: ApplicationKey, allocation: Allocation) -> None:
-        name = name_in(keeper, allocation.pod_name)
-        places = self._by_place[keeper]
-        del places[name, allocation.common.interface]
-        if not places:
-            del self._by_place[keeper]

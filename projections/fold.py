@@ -9,7 +9,8 @@ from ipledger.events.clock import parse_time
 from ipledger.events.commit import GENESIS, Commit, UnreadableCommitError, decode, digest
 from ipledger.events.log import BrokenLogError, Entry
 from ipledger.events.types import AnyEvent
-from ipledger.projections.state import ContradictionError, State, evolve_all
+from ipledger.projections.evolve import ContradictionError, evolve_all
+from ipledger.projections.state import State
 
 
 class Fold:

@@ -194,8 +194,7 @@ class Pool:
         taken = self.taken
         assert taken[address] is before
         taken[address] = allocation
-        if not (before.sandbox and allocation.sandbox):
-            self.held += allocation.is_held - before.is_held
+        self.held += (not allocation.sandbox) - (not before.sandbox)
 
     def give_back(self, address: int, identity: Identity) -> None:
         """Nobody holds the address from here on; `identity` was the last."""

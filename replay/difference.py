@@ -15,7 +15,7 @@ from ipledger.projections.state import State
 ADDED, REMOVED, CHANGED = "added", "removed", "changed"
 
 Key: TypeAlias = tuple[str, str]
-"""Kind and name; of an allocation its id."""
+"""Kind and name; of an allocation its id, of a quarantine the address."""
 
 Picture: TypeAlias = Mapping[Key, dict[str, Any]]
 """A moment: every resource as `get … -o json` prints it."""
@@ -35,7 +35,7 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 def picture(state: State) -> Picture:
-    """What a state holds: pools, subnets, reservations, applications, allocations."""
+    """What a state holds: pools, subnets, reservations, quarantines, applications, allocations."""
     return dict(_resources(state))
 
 
@@ -82,6 +82,8 @@ def _resources(state: State) -> Iterator[tuple[Key, dict[str, Any]]]:
         yield ("subnet", subnet.name), msgspec.to_builtins(subnet)
     for reservation in reading.reservations(state, queries.Reservations()):
         yield ("reservation", reservation.name), msgspec.to_builtins(reservation)
+    for row in reading.quarantines(state, queries.Quarantines()):
+        yield ("quarantine", row.address), msgspec.to_builtins(row)
     for key, application in state.applications.items():
         yield ("application", str(key)), msgspec.to_builtins(application)
     for allocation in state.allocations.all():

@@ -16,6 +16,7 @@ import msgspec
 
 from ipledger.events.addresses import format_ip, parse_ip
 from ipledger.events.commit import Commit, decode, digest
+from ipledger.events.garbage import collecting_later
 from ipledger.events.log import BrokenLogError, Entry, ReadableLog
 from ipledger.events.position import START, Position
 from ipledger.projections.exhaustion import (
@@ -118,13 +119,14 @@ class Past:
         fold = await self.store.keyframe(upto)
         if fold.sequence >= position.sequence:
             return fold
-        async for entry in self.log.read(fold.sequence):
-            if entry.sequence > upto:
-                fold.look_into(entry, position.index)
-                break
-            fold.apply(entry)
-            if entry.sequence == position.sequence:
-                break
+        with collecting_later():
+            async for entry in self.log.read(fold.sequence):
+                if entry.sequence > upto:
+                    fold.look_into(entry, position.index)
+                    break
+                fold.apply(entry)
+                if entry.sequence == position.sequence:
+                    break
         return fold
 
     async def holding(self, address: str, position: Position) -> Holding:

@@ -17,11 +17,10 @@ import nats.errors
 from nats.aio.client import Client as NatsClient
 
 from ipledger.events import names
-from ipledger.events.chain import EMPTY, Head, check_sequence, link
-from ipledger.events.commit import digest
+from ipledger.events.chain import EMPTY, Head, check_copy, check_sequence, link
 from ipledger.events.jetstream import JetStreamLog
 from ipledger.events.ledger import Ledger
-from ipledger.events.log import BrokenLogError, Entry, NoLogError, ReadableLog
+from ipledger.events.log import BrokenLogError, NoLogError, ReadableLog
 from ipledger.events.restoring import RestoringStream
 from ipledger.replay.verify import verify
 
@@ -221,16 +220,9 @@ async def matching(log: ReadableLog, ledger: ReadableLog) -> AsyncIterator[Head]
     head = EMPTY
     async for entry in log.read(0):
         check_sequence(head, entry.sequence)
-        own = await anext(kept, None)
-        if own is not None and own.payload != entry.payload:
-            raise BrokenLogError(entry.sequence, _difference(entry, own))
+        check_copy(entry, await anext(kept, None))
         head = link(head, entry)
         yield head
-
-
-def _difference(entry: Entry, own: Entry) -> str:
-    in_log, in_ledger = digest(entry.payload), digest(own.payload)
-    return f"its hash is {in_log} in the log and {in_ledger} in the ledger"
 
 
 def _unused(path: Path) -> Path:

@@ -58,8 +58,9 @@ from ipledger.events.types import (
     SubnetUpdated,
 )
 from ipledger.projections.allocations import Identity
-from ipledger.projections.state import Moment as At
-from ipledger.projections.state import State, evolve
+from ipledger.projections.evolve import Moment as At
+from ipledger.projections.evolve import evolve
+from ipledger.projections.state import State
 from ipledger.replay.past import Moment, Past
 from ipledger.replay.why import asked_again
 

@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
-from ipledger.events.chain import Head, check_sequence
-from ipledger.events.commit import Commit, UnreadableCommitError, decode, digest
+from ipledger.events.chain import Head, check_copy, check_sequence
+from ipledger.events.commit import Commit, UnreadableCommitError, decode
+from ipledger.events.garbage import collecting_later
 from ipledger.events.log import BrokenLogError, Entry, NoLogError, ReadableLog
 from ipledger.events.position import START, Position
 from ipledger.events.types import AnyEvent, CheckpointSigned
@@ -119,9 +120,10 @@ async def verify(
     """
     verification = _Verification(kept)
     try:
-        async for entry in _whole(log):
-            verification.take(entry)
-            progress(entry.sequence)
+        with collecting_later():
+            async for entry in _whole(log):
+                verification.take(entry)
+                progress(entry.sequence)
         verification.end()
     except _BadError as bad:
         return verification.report(bad)
@@ -143,11 +145,12 @@ async def compare(
     copies = ledger.read(0)
     own: Entry | None = None
     try:
-        async for entry in _whole(log):
-            own = await anext(copies, None)
-            _must_equal(verification.head, entry, own)
-            verification.take(entry)
-            progress(entry.sequence)
+        with collecting_later():
+            async for entry in _whole(log):
+                own = await anext(copies, None)
+                _must_equal(verification.head, entry, own)
+                verification.take(entry)
+                progress(entry.sequence)
         own = await anext(copies, None)
         _must_be_none(verification.head, own)
         verification.end()
@@ -164,11 +167,9 @@ async def compare(
 def _must_equal(head: Head, entry: Entry, own: Entry | None) -> None:
     try:
         check_sequence(head, entry.sequence)
+        check_copy(entry, own)
     except BrokenLogError as error:
         raise _BadError(Position(error.sequence, 0), error.what) from error
-    if own is not None and own.payload != entry.payload:
-        hashes = f"{digest(entry.payload)} in the log and {digest(own.payload)} in the ledger"
-        raise _BadError(Position(entry.sequence, 0), f"its hash is {hashes}")
 
 
 def _must_be_none(head: Head, own: Entry | None) -> None:

@@ -15,7 +15,7 @@ LATENCIES_S = (
 """Bounds of latencies, from 100 microseconds to 10 seconds."""
 _COUNTS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 _SIZES = (512.0, 1024.0, 4096.0, 16384.0, 65536.0, 262144.0, 1048576.0, 8388608.0)
-_PASSES_S = (0.01, 0.05, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_PASSES_S = (*LATENCIES_S, 30.0, 60.0, 300.0)
 
 _C, _G, _H = Kind.COUNTER, Kind.GAUGE, Kind.HISTOGRAM
 _ENGINE, _AGENT, _CONTROLLER = (Role.ENGINE,), (Role.AGENT,), (Role.CONTROLLER,)

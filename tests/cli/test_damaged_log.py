@@ -17,6 +17,8 @@ from ipledger.events.memory import MemoryLog
 from ipledger.events.types import (
     AddressesAllocated,
     AddressesReleased,
+    AddressQuarantined,
+    AddressRestored,
     AllocationRebound,
     AnyEvent,
     LeadershipTaken,
@@ -59,6 +61,8 @@ PRINTERS = ReservationSpec("printers", 4, ("10.6.0.2-10.6.0.3",))
 PRINTERS_MOVED = ReservationSpec("printers", 4, ("10.6.0.7",))
 RESERVED = ReservationCreated(reservation=PRINTERS)
 HELD = allocated("a1", "10.6.0.1")
+QUARANTINED = AddressQuarantined(address="10.6.0.2", mac="02:00:00:00:00:01")
+RESTORED = AddressRestored(address="10.6.0.2")
 
 VIOLATIONS: dict[str, tuple[Sequence[AnyEvent], str]] = {
     "an address with two holders": (
@@ -76,6 +80,26 @@ VIOLATIONS: dict[str, tuple[Sequence[AnyEvent], str]] = {
     "a reserved address": (
         (CREATED, RESERVED, allocated("a1", "10.6.0.2")),
         "invariant 1: 10.6.0.2 is reserved by 'printers'",
+    ),
+    "a quarantined address": (
+        (CREATED, QUARANTINED, allocated("a1", "10.6.0.2")),
+        "invariant 1: 10.6.0.2 is quarantined",
+    ),
+    "a quarantined address in another spelling": (
+        (
+            PoolCreated(pool=PoolSpec("a", 6, "fd00::/64", ("fd00::1-fd00::9",))),
+            AddressQuarantined(address="fd00:0::2"),
+            allocated("a1", "fd00::2"),
+        ),
+        "invariant 1: fd00::2 is quarantined",
+    ),
+    "a second quarantine": (
+        (CREATED, QUARANTINED, QUARANTINED),
+        "invariant 1: 10.6.0.2 is quarantined already",
+    ),
+    "the end of a quarantine that there is not": (
+        (CREATED, QUARANTINED, RESTORED, RESTORED),
+        "invariant 1: 10.6.0.2 is restored, but not quarantined",
     ),
     "an address that a changed reservation names": (
         (

@@ -39,7 +39,7 @@ from ipledger.events.facts import Application, PoolSpec
 from ipledger.events.types import AddressesAllocated, AddressesReleased, AllocationRebound
 from ipledger.gc.settings import Settings
 
-RACE_S = float(os.environ.get("IPLEDGER_RACE_S", "20"))
+RACE_S = float(os.environ.get("IPLEDGER_RACE_S", "10"))
 NAMES, LONGER, CARTS = 40, 100, 4
 LIFE_S = 3.0
 POOL = PoolSpec("pool", 0, "10.0.0.0/8", ips=("10.0.0.1-10.255.255.254",), default=True)

@@ -7,7 +7,10 @@ pools of its own.
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -16,7 +19,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from support.apiserver import ApiServer
+from support.apiserver import ApiServer, Fault
+from support.apiserver.errors import StatusError
 from support.kube import POOLS, SUBNETS, condition, holders, make, seen, server_thread, workload
 from support.kube_nodes import WAIT_S, KubeNodes
 from support.node import IPLEDGER, Outcome
@@ -31,6 +35,7 @@ TIERS = {"mall": "gold", "bank": "lead"}
 IPPOOL, IPPOOLS = "ipam.spidernet.io/ippool", "ipam.spidernet.io/ippools"
 SUBNET, NUMBER = "ipam.spidernet.io/subnet", "ipam.spidernet.io/ippool-ip-number"
 KRUISE, KRUISE_BETA = "apps.kruise.io/v1alpha1", "apps.kruise.io/v1beta1"
+RESOLVER = "127.0.53.53"
 NETWORK = "v1.multus-cni.io/default-network"
 
 numbers = count(1)
@@ -366,3 +371,57 @@ def test_a_pod_gets_its_address_while_no_controller_runs_and_the_next_one_shows_
     assert cluster.call("ADD", "unseen", uid).addresses == ["10.80.0.1/24"]
     cluster.start_controller()
     cluster.until(lambda s: holders(seen(s, POOLS, "alone")) == {"10.80.0.1": "shop/unseen"})
+
+
+def test_a_pod_that_comes_while_etcd_restarts_gets_its_address_when_it_is_back(
+    cluster: Cluster,
+) -> None:
+    """An API server without its etcd answers with errors, and ends its watches."""
+    cluster.pools({"steady": {"subnet": "10.81.0.0/24", "ips": ["10.81.0.1-10.81.0.2"]}})
+    known = cluster.pod("known", annotations={IPPOOL: wants("steady")})
+    assert cluster.call("ADD", "known", known).addresses == ["10.81.0.1/24"]
+    away = Fault(times=10**6, error=StatusError("InternalError", "etcdserver: request timed out"))
+
+    def stop(server: ApiServer) -> int:
+        server.faults.append(away)
+        server.drop_watches()
+        return server.count("get", "pods")
+
+    asked = cluster.api.do(stop)
+    again = cluster.call("ADD", "known", known)
+    assert again.addresses == ["10.81.0.1/24"], "the agent knows that pod"
+    uid = cluster.pod("unseen-yet", annotations={IPPOOL: wants("steady")})
+    with ThreadPoolExecutor(1) as runtime:
+        answer = runtime.submit(cluster.call, "ADD", "unseen-yet", uid)
+        cluster.until(lambda server: server.count("get", "pods") > asked)
+        assert not answer.done()
+        cluster.api.do(lambda server: server.faults.remove(away))
+        assert answer.result().addresses == ["10.81.0.2/24"]
+
+
+def test_a_pod_gets_its_address_from_an_agent_that_starts_while_no_name_is_resolved(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    """Nothing of ours waits for CoreDNS (ADR 47): whoever it would be is not even asked."""
+    if os.geteuid() != 0:
+        pytest.skip("a resolver of its own needs root")
+    cluster.pools({"nameless": {"subnet": "10.82.0.0/24", "ips": ["10.82.0.1"]}})
+    uid = cluster.pod("nameless", node="node-2", annotations={IPPOOL: wants("nameless")})
+    settings = tmp_path / "resolv.conf"
+    settings.write_text(f"nameserver {RESOLVER}\n")
+    agent = cluster.replicas.agents[1]
+    agent.program.kill()
+    usual = agent.program.command
+    mount = f'mount --bind {settings} /etc/resolv.conf && exec "$@"'
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as resolver:
+        resolver.bind((RESOLVER, 53))
+        resolver.setblocking(False)
+        agent.program.command = ["unshare", "--mount", "sh", "-c", mount, "sh", *usual]
+        agent.start()
+        added = cluster.call("ADD", "nameless", uid, node="node-2")
+        assert added.addresses == ["10.82.0.1/24"]
+        with pytest.raises(BlockingIOError):
+            resolver.recv(512)
+    agent.program.kill()
+    agent.program.command = usual
+    agent.start()

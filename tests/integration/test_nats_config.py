@@ -189,6 +189,58 @@ async def test_a_key_is_changed_without_a_moment_without(
             await new.close()
 
 
+def test_processes_take_up_the_key_that_is_put_into_their_file(
+    configure: Callable[..., str], folder: Path, tmp_path: Path, free_port: int
+) -> None:
+    """Engine and agent, none of which is started again; a key that is not taken yet may wait."""
+    configure("--node", "worker-1")
+    nats = ("--nats", f"nats://127.0.0.1:{free_port}", "--http", "0", "--data", str(tmp_path))
+    node = ("--node", "worker-1", "--socket", str(tmp_path / "agent.sock"))
+    engine, agent = [
+        Program(name, [IPLEDGER, name, *nats, *more, "--nkey", str(key(folder, user))], tmp_path)
+        for name, user, more in (("engine", "engine", ()), ("agent", "node-worker-1", node))
+    ]
+    with running(folder / "nats.conf") as server:
+        try:
+            for program in (engine, agent):
+                program.launch()
+                program.line("^ready ")
+            configure("--rotate", "node-worker-1", "--rotate", "engine")
+            agent.line("does not take key")
+            assert status(tmp_path / "agent.sock") == b"200"
+            reload(server, 1)
+            for program, connections in ((engine, 3), (agent, 1)):
+                until(lambda: program.log.read_text().count("anew with") == connections, 30)  # noqa: B023
+            configure("--retire", "node-worker-1", "--retire", "engine")
+            reload(server, 2)
+            assert status(tmp_path / "agent.sock") == b"200"
+            assert engine.runs
+        finally:
+            for program in (agent, engine):
+                program.stop()
+
+
+def status(agent: Path) -> bytes:
+    """The HTTP status with which an agent answers a CNI STATUS, which it asks the engine for."""
+    body = b'{"cniVersion":"1.1.0","name":"net","type":"ipledger"}'
+    head = b"POST /cni HTTP/1.1\r\nHost: x\r\nCni-Command: STATUS\r\nConnection: close\r\n"
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(60)
+        connection.connect(str(agent))
+        connection.sendall(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+        return connection.recv(65536).split()[1]
+
+
+def test_no_reply_that_an_engine_owes_is_kept_for_long(
+    configure: Callable[..., str], folder: Path
+) -> None:
+    """nats-server remembers where each answer goes: two minutes of a flood are gigabytes."""
+    configure()
+    exports = re.findall(r'{service: "[^\n]*', (folder / "accounts.conf").read_text())
+    kept = [re.findall(r'response_threshold: "(\w+)"', line) for line in exports]
+    assert kept == [["5s"]] * 6 + [["1m"]] * 3
+
+
 async def test_a_node_that_was_removed_is_refused_and_another_added_at_once(
     configure: Callable[..., str], folder: Path, free_port: int
 ) -> None:

@@ -31,8 +31,9 @@ from ipledger.events.facts import (
 )
 from ipledger.events.log import BrokenLogError, Entry
 from ipledger.events.types import ALL, AnyEvent, Event
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 
 MICROS_MAX = parse_time("9999-12-31T23:59:59.999999Z")
 

@@ -10,8 +10,9 @@ from ipledger.events.clock import parse_time
 from ipledger.events.commit import decode
 from ipledger.events.facts import PoolSpec
 from ipledger.events.types import AddressesAllocated, AllocationRefused
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.pool import Pool
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from ipledger.replay.simulate import Simulation
 from ipledger.replay.why import NO, reconsidered
 

@@ -15,8 +15,9 @@ from ipledger.events.clock import parse_time
 from ipledger.events.commit import decode
 from ipledger.events.position import START, Position
 from ipledger.events.types import AddressesAllocated
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.row_makers import allocation_row
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from ipledger.replay.annotate import Tracks
 from ipledger.replay.difference import applied, differences, picture
 from ipledger.replay.past import Past

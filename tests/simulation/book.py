@@ -11,6 +11,7 @@ from ipledger.events.types import (
     AddressesAllocated,
     AddressesHeld,
     AddressesReleased,
+    AddressQuarantined,
     AllocationRebound,
     AnyEvent,
     ApplicationCreated,
@@ -86,6 +87,8 @@ class Book:
     """The UIDs of workloads that were deleted."""
     applications: dict[str, str] = field(default_factory=dict[str, str])
     """The UIDs of workloads, by what has landed in the log."""
+    strangers: frozenset[str] = frozenset()
+    """Addresses that something else on the link has."""
     deleted: dict[Attachment, bool] = field(default_factory=dict[Attachment, bool])
     """Attachments for which a DEL was sent, and whether one was answered with success."""
 
@@ -109,6 +112,11 @@ class Book:
             )
         self.told[identity] = Told(sandbox, tuple(a.partition("/")[0] for a in addresses))
 
+    def is_no_strangers(self, addresses: tuple[str, ...]) -> None:
+        """These were probed before they were handed over."""
+        taken = self.strangers & {address.partition("/")[0] for address in addresses}
+        self.world.expect(not taken, f"a stranger has {taken}")
+
     def landed(self, event: AnyEvent) -> None:
         """An event is durable: it takes no address away from a sandbox that uses it."""
         match event:
@@ -127,6 +135,10 @@ class Book:
             case AddressesReleased():
                 self._end(event)
                 del self.attached[event.allocation], self.holders[event.allocation]
+            case AddressQuarantined() if event.node:
+                self.world.counts["conflicts"] += 1
+                is_true = event.address in self.strangers
+                self.world.expect(is_true, f"no stranger has {event.address}, but {event}")
             case ApplicationCreated() | ApplicationUpdated():
                 self.applications[event.application.name] = event.application.uid
             case ApplicationDeleted():

@@ -112,6 +112,8 @@ class Kubelets:
             outcome = await self._call("ADD", pod, sandbox, interface, patience_s)
             if outcome is None or outcome.code:
                 return False
+            if pod.owner is None and self.nodes[pod.node].starts == 1:
+                self.book.is_no_strangers(outcome.addresses)
             self.book.added(pod.pod, interface, sandbox, outcome.addresses)
             if self.random.random() < 0.2:
                 await self._check(pod, sandbox, interface, outcome.addresses)

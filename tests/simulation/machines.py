@@ -14,10 +14,12 @@ from support.memory_store import MemoryStore
 from ipledger.cni.errors import CniError, Code
 from ipledger.cni.handler import CniHandler
 from ipledger.cni.outbox import Outbox, Stored, StoreError
+from ipledger.cni.proving import Proving
 from ipledger.cni.request import parse
 from ipledger.engine.commands import Release, Steps
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.service import EngineService
+from simulation.link import Link
 from simulation.process import Process
 from simulation.stream import Stream
 from simulation.witness import Witness, WitnessedClient
@@ -177,6 +179,7 @@ class NodeMachine(Machine):
 
     witness: Witness = field(kw_only=True)
     disk: Disk = field(kw_only=True)
+    link: Link = field(kw_only=True)
     add_timeout_s: float = 20.0
     handler: CniHandler | None = None
     calls: dict[asyncio.Future[Outcome], None] = field(
@@ -188,7 +191,8 @@ class NodeMachine(Machine):
         client = WitnessedClient(process.connection, REALM, random=random)
         client.witness = self.witness
         outbox = Outbox(self.disk, self.name)
-        self.handler = CniHandler(client, outbox, self.name, self.add_timeout_s)
+        proving = Proving(self.link.probe(self.name, random))
+        self.handler = CniHandler(client, outbox, self.name, self.add_timeout_s, proving=proving)
         process.spawn(outbox.send(client))
 
     def kill(self) -> None:

@@ -17,7 +17,7 @@ from unittest import mock
 import nats.errors
 from nats.js.api import Header
 
-from ipledger.cni import handler, outbox
+from ipledger.cni import handler, outbox, proving
 from ipledger.engine import allocate, commit_loop, decide, engine, heartbeats, pools, replica
 from ipledger.engine.answers import Released
 from ipledger.engine.client import EngineClient
@@ -33,8 +33,9 @@ from ipledger.events.position import START, Position
 from ipledger.events.types import AddressesReleased, AnyEvent
 from ipledger.projections import fence, fold, pool
 from ipledger.projections.allocations import Allocation, Identity
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.ranges import Intervals, parse_ranges
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from simulation.run import Result, run
 from simulation.stream import JetStream
 
@@ -316,6 +317,13 @@ def an_answer_that_wrote_nothing_is_not_confirmed() -> Patch:
 def the_fence_is_dropped() -> Patch:
     """An ADD that comes behind its DEL is served."""
     return mock.patch.object(fence.EndedAttachments, "ended_at", return_value=None)
+
+
+@mutation("ADR 82")
+def an_address_that_somebody_has_is_handed_over() -> Patch:
+    """The agent probes, and does not look at the answers."""
+
+    return mock.patch.object(proving.Proving, "_conflicts", mock.AsyncMock(return_value=()))
 
 
 @mutation("DESIGN section 7", "kill-engines", first=544)

@@ -32,9 +32,10 @@ from ipledger.events.commit import Commit
 from ipledger.events.log import BrokenLogError, Entry
 from ipledger.events.position import Position
 from ipledger.events.types import AllocationRefused
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
 from ipledger.projections.row_makers import allocation_row
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from ipledger.replay.bookkeeping import Bookkeeping
 from simulation.book import Book
 from simulation.witness import Answered, Witness

@@ -25,6 +25,7 @@ from simulation.cluster_faults import CLUSTER_KINDS
 from simulation.collecting import CollectorMachine
 from simulation.faults import KINDS, Faults
 from simulation.kubelet import Kubelets
+from simulation.link import Link
 from simulation.loop import SimulatedLoop
 from simulation.machines import Disk, EngineMachine, Machine, NodeMachine
 from simulation.net import Net
@@ -88,6 +89,8 @@ class Realm:
         self.witness = Witness(world)
         self.stream = Stream(self.net, on_landed=self._landed, is_replicated=plan.is_replicated)
         self.book = Book(world)
+        link = Link(world, self.book)
+        link.drawn(plan.pools)
         self.engines = [
             EngineMachine(world, self.stream, f"engine-{n}", is_alone=plan.are_alone)
             for n in range(plan.engines)
@@ -99,6 +102,7 @@ class Realm:
                 f"node-{n}",
                 witness=self.witness,
                 disk=Disk(world, f"node-{n}"),
+                link=link,
                 add_timeout_s=plan.add_timeout_s,
             )
             for n in range(plan.nodes)

@@ -8,9 +8,11 @@ from typing import Any, cast
 
 import msgspec
 
+from ipledger.projections.allocations import Allocations
+from ipledger.projections.fence import EndedAttachments
 from ipledger.projections.shared import Shared
 
-LOOKED_UP = ("_by_place", "_ended_at", "_last_of", "_of_pod", "_of_sandbox", "auto", "by_prefix")
+LOOKED_UP = ("_ended_at", "_last_of", "_of_pod", "auto", "by_place", "by_prefix", "of_sandbox")
 """Slots with mappings in which things are looked up by key, and whose order nothing depends on."""
 
 
@@ -21,6 +23,10 @@ def deep(value: Any) -> object:
     """
     if isinstance(value, Shared):
         return "shared"
+    if isinstance(value, Allocations):
+        _ = value.keys  # made when first asked for, and by then the same
+    if isinstance(value, EndedAttachments):
+        _ = value.by_name
     if isinstance(value, msgspec.Struct):
         return type(value).__name__, [deep(getattr(value, f)) for f in value.__struct_fields__]
     if isinstance(value, Mapping):

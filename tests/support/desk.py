@@ -52,7 +52,8 @@ class Desk:
         async def reply(answer: object) -> None:
             future.set_result(answer)
 
-        return future if self.loop.submit(Request(work, reply)) else None
+        node = getattr(work, "node", "")
+        return future if self.loop.submit(Request(work, reply, node=node)) else None
 
     async def ask(self, work: AnyCommand | Look) -> Any:
         """Queue something and wait for its answer."""

@@ -32,7 +32,8 @@ from ipledger.events import commit
 from ipledger.events.chain import Head
 from ipledger.events.checkpoint import Signer
 from ipledger.events.types import AnyEvent, CheckpointSigned, LeadershipTaken
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.evolve import Moment, evolve
+from ipledger.projections.state import State
 from support.desk import NOON, SECOND, replay
 from support.text import command
 

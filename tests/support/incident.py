@@ -12,7 +12,8 @@ from ipledger.engine.decide import decide
 from ipledger.events import commit
 from ipledger.events.clock import parse_time
 from ipledger.events.types import AnyEvent, LeadershipTaken
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.evolve import Moment, evolve
+from ipledger.projections.state import State
 from support.text import command
 
 STORY: tuple[tuple[str, str], ...] = (

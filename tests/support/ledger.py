@@ -31,9 +31,10 @@ from ipledger.events.types import (
     AddressesReleased,
     AllocationRefused,
 )
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
 from ipledger.projections.ranges import minus, usable
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 from support import model
 from support.deep import deep
 from support.desk import NOON

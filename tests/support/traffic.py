@@ -26,8 +26,8 @@ from ipledger.events import commit
 from ipledger.events.facts import Application, Owner, Pod, PoolSpec, ReservationSpec
 from ipledger.events.log import Entry
 from ipledger.events.types import AnyEvent, LeadershipTaken
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fold import Fold
-from ipledger.projections.state import Moment, evolve
 
 START = 1_795_000_000_000_000
 DAY = 86_400_000_000

@@ -17,13 +17,14 @@ from ipledger.projections.allocations import (
     HeldAddress,
     Terms,
 )
+from ipledger.projections.evolve import Moment, evolve
 from ipledger.projections.fence import EndedAttachments
 from ipledger.projections.fold import Fold
 from ipledger.projections.image import BLOCK_ROWS
 from ipledger.projections.name_index import NameIndex
 from ipledger.projections.pool import Pool
 from ipledger.projections.shared import Shared
-from ipledger.projections.state import Moment, State, evolve
+from ipledger.projections.state import State
 
 IMAGED: dict[type, set[str]] = {
     State: {
@@ -57,7 +58,7 @@ IMAGED: dict[type, set[str]] = {
 MADE_AGAIN: dict[type, set[str]] = {
     State: {"directory", "reserved", "shared"},
     Pool: {"held", "reserved", "reserved_free", "terms", "total", "usable"},
-    Allocations: {"_by_place", "_of_pod", "_of_sandbox"},
+    Allocations: {"_keys", "_of_pod"},
     EndedAttachments: {"_ended_at"},
     NameIndex: {"names"},
     Shared: set(),

@@ -46,6 +46,9 @@ def test_latencies_are_told_apart_from_100_microseconds_to_10_seconds() -> None:
     assert (LATENCIES_S[0], LATENCIES_S[-1]) == (0.0001, 10.0)
     ratios = [b / a for a, b in pairwise(LATENCIES_S)]
     assert max(ratios) <= 2.5 + 1e-9
+    for spec in TABLE:
+        if spec.kind is Kind.HISTOGRAM and spec.unit == "seconds":
+            assert spec.buckets[: len(LATENCIES_S)] == LATENCIES_S, spec
 
 
 def test_what_registries_have_is_in_the_table() -> None:
