@@ -10,7 +10,7 @@ LOCK   := $(VENV)-tools/bin/uv pip compile --upgrade --python-version 3.11 --uni
           --no-header --no-annotate pyproject.toml
 
 # Debian package -> a file it brings; only what is missing is installed.
-DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip \
+DEBIAN_TEST := containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip strace:/usr/bin/strace \
                iputils-ping:/bin/ping musl-tools:/usr/bin/musl-gcc \
                kubernetes-client:/usr/bin/kubectl prometheus:/usr/bin/promtool
 
@@ -76,7 +76,8 @@ lock: ## Write both requirements.txt anew: the newest of everything, with hashes
 
 audit: ## Ask the advisory database about what is locked (needs the network)
 	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet pip-audit
-	$(VENV)-tools/bin/pip-audit --require-hashes --disable-pip -r deploy/requirements.txt
+	$(VENV)-tools/bin/pip-audit --strict --require-hashes --disable-pip \
+	    -r deploy/requirements.txt -r tests/requirements.txt
 
 release: ## Build the wheel, and a CycloneDX list of what it runs with, into dist
 	$(PYTHON) -m venv $(VENV)-tools && $(VENV)-tools/bin/pip install --quiet build cyclonedx-bom

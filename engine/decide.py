@@ -34,6 +34,7 @@ from ipledger.engine.commands import (
     RestoreAddress,
     RetainAttachments,
 )
+from ipledger.engine.identity import unknowable
 from ipledger.engine.importing import import_allocation
 from ipledger.engine.pools import apply_pool, delete_pool
 from ipledger.engine.quarantine import quarantine_address, restore_address
@@ -81,6 +82,9 @@ _TIMELESS: dict[type[Command], Callable[[State, Any], _Outcome]] = {
 def decide(state: State, command: AnyCommand, now: int) -> Decision:
     """Decide a command at a time (microseconds since the Unix epoch), from a state."""
     if isinstance(command, Allocate):
+        wrong = unknowable(command)
+        if wrong is not None:
+            return Decision((), wrong)
         outcome = allocate(state, command, now)
         if isinstance(outcome, Refusal):
             return Decision(refused(state, command, outcome, now), outcome)

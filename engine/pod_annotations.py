@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -22,6 +23,9 @@ DEFAULT_POOLS = {
 }
 STATIC_IP = "ipledger.io/static-ip"
 _FIRST_INTERFACE = "eth0"
+
+ROUTES_MAX = 256
+"""Each is in the log, and in the state of every replica as long as the pod has its addresses."""
 
 T = TypeVar("T")
 
@@ -69,7 +73,7 @@ def interface_pools(text: str) -> tuple[InterfacePools, ...] | Refusal:
     named = [item.interface for item in items if item.interface]
     if named and len(named) < len(items):
         return wrong(IPPOOLS, text, "names an interface for some items only; name all or none")
-    twice = next((name for at, name in enumerate(named) if name in named[:at]), None)
+    twice = next((name for name, times in Counter(named).items() if times > 1), None)
     if twice is not None:
         return wrong(IPPOOLS, text, f"has interface {twice} twice")
     return items
@@ -80,6 +84,8 @@ def routes(text: str) -> tuple[Route, ...] | Refusal:
     items = read(ROUTES, text, tuple[_Route, ...])
     if isinstance(items, Refusal):
         return items
+    if len(items) > ROUTES_MAX:
+        return wrong(ROUTES, text, f"has {len(items)} routes, more than {ROUTES_MAX}")
     found: list[Route] = []
     for item in items:
         try:

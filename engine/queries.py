@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from ipledger.engine.commands import AnyChange, ContainerId, Interface
 from ipledger.events.position import PositionText
@@ -55,9 +56,12 @@ class Applications(Query, frozen=True):
 
 
 class Check(Query, frozen=True):
-    """What these commands would do, one after another. Nothing is changed."""
+    """What these commands would do, one after another. Nothing is changed.
 
-    commands: tuple[AnyChange, ...]
+    Each is compared with those before it, and nobody is served meanwhile: so they are not many.
+    """
+
+    commands: Annotated[tuple[AnyChange, ...], Meta(max_length=1000)]
 
 
 class AllocationsWhere(Query, frozen=True):

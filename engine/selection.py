@@ -15,6 +15,7 @@ from ipledger.engine import pod_annotations
 from ipledger.engine.auto_selection import auto_candidates
 from ipledger.engine.commands import Allocate
 from ipledger.engine.filters import rank
+from ipledger.engine.identity import NAME_MAX
 from ipledger.engine.pod_annotations import InterfacePools, PoolNames
 from ipledger.engine.refusals import Reason, Refusal
 from ipledger.events.quoting import quote
@@ -24,6 +25,10 @@ from ipledger.projections.pool import Pool
 from ipledger.projections.state import State
 
 _WILDCARDS = frozenset("*?[")
+NAMES_MAX = 100
+"""Names or wildcards of pools that one rule may give for a family."""
+WILDCARDS_MAX = 10
+"""Of those, wildcards: to prepare one takes as long as to serve a few pods."""
 NO_SLOT = -1
 
 
@@ -176,6 +181,9 @@ def _names(
     state: State, ip_version: int, patterns: tuple[str, ...], field: str
 ) -> tuple[str, ...] | Refusal:
     """Pool names, with wildcards expanded where they stand; what comes twice so stays once."""
+    too_much = _too_much(patterns, field)
+    if too_much is not None:
+        return too_much
     names: dict[str, None] = {}
     for at, pattern in enumerate(patterns):
         if pattern in patterns[:at]:
@@ -189,3 +197,19 @@ def _names(
             message = f"{field} names pool {quote(pattern)}, which does not exist"
             return Refusal(Reason.POOL_UNKNOWN, message, field, pattern)
     return tuple(names)
+
+
+def _too_much(patterns: tuple[str, ...], field: str) -> Refusal | None:
+    """Why names are not looked for: each wildcard is held against every pool, and all wait."""
+    if field and len(patterns) > NAMES_MAX:
+        what = f"names {len(patterns)} pools, more than {NAMES_MAX}"
+        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, str(len(patterns)))
+    wildcards = sum(not _WILDCARDS.isdisjoint(pattern) for pattern in patterns)
+    if wildcards > WILDCARDS_MAX:
+        what = f"has {wildcards} wildcards, more than {WILDCARDS_MAX}"
+        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, str(wildcards))
+    long = next((pattern for pattern in patterns if len(pattern) > NAME_MAX), None)
+    if long is not None:
+        what = f"names pool {quote(long)}, which has more than {NAME_MAX} characters"
+        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, long)
+    return None

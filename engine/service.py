@@ -103,9 +103,9 @@ _PAYLOAD_BYTES_MAX = 1024 * 1024
 _decode_attached = Decoder(queries.Attached).decode
 _BUSY = TryAgain("the engine does not lead, or its queue is full")
 _BEHIND = TryAgain("the engine is behind, and too many wait for it to catch up")
-_MANY_LISTS = TryAgain("the engine makes as many lists as it can at once")
-LISTS_MAX = 8
-"""Lists that are made or sent at a time: of a million rows, one takes a second and 100 MB."""
+_MANY_LONG = TryAgain("the engine answers as many long questions as it can at once")
+LONG_MAX = 4
+"""Lists and checks at a time: a list of a million rows takes a second, and 100 MB until then."""
 _BEHIND_MAX = 1024
 """Questions that wait for an engine to catch up with what their askers know."""
 _QUEUE = "engines"
@@ -124,7 +124,7 @@ class EngineService:
     _queries: list[Subscription] = field(default_factory=list[Subscription], init=False)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]], init=False)
     patience: Patience = field(default_factory=lambda: Patience(loop_time), init=False)
-    _lists: int = field(default=0, init=False)
+    _long: int = field(default=0, init=False)
     _tells_all: bool = field(default_factory=tells_all, init=False)
 
     async def start(self) -> None:
@@ -208,17 +208,19 @@ class EngineService:
             return
         at_least = from_message(query.at_least)
         if isinstance(query, queries.AllocationsWhere | queries.Applications):
-            await self._list(message, partial(_find, query), at_least)
+            await self._look_long(message, partial(_find, query), at_least)
+        elif isinstance(query, queries.Check):
+            await self._look_long(message, partial(self._answer, query), at_least)
         else:
             await self._look(message, partial(self._answer, query), at_least)
 
-    async def _list(self, message: Message, find: Look, at_least: Position) -> None:
-        """Answer with as many rows as there are, which take time and memory: only a few at once."""
-        if self._lists >= LISTS_MAX:
-            return await self._refuse(message, _MANY_LISTS)
-        self._lists += 1
+    async def _look_long(self, message: Message, look: Look, at_least: Position) -> None:
+        """Answer what takes time, or memory until its rows are sent: only a few at once."""
+        if self._long >= LONG_MAX:
+            return await self._refuse(message, _MANY_LONG)
+        self._long += 1
         reply = partial(self._reply_found, message.reply)
-        return await self._look(message, find, at_least, reply=reply)
+        return await self._look(message, look, at_least, reply=reply)
 
     async def _look(
         self,
@@ -314,7 +316,7 @@ class EngineService:
                 answer = next(reading.pages(position, rows))
             case answer:
                 pass
-        self._lists -= 1
+        self._long -= 1
         return await self._reply(inbox, answer)
 
     async def _send_pages(self, inbox: str, position: str, rows: reading.Found) -> None:
@@ -323,7 +325,7 @@ class EngineService:
                 await self._reply(inbox, page)
                 await asyncio.sleep(0)  # commands go first
         finally:
-            self._lists -= 1
+            self._long -= 1
 
 
 def _decoded(message: Message, decode: Callable[[bytes], T] | None) -> T | Refused:

@@ -1,7 +1,8 @@
 """Load beyond capacity: the queue is bounded, the rest may try again, nothing acknowledged is lost.
 
 Commands come over one real nats-server and the log is on another, which is stopped (SIGSTOP) as a
-disk that does not answer is: the engine hears on, and cannot commit.
+disk that does not answer is: the engine hears on, and cannot commit. Or its disk is slow: strace
+has each fsync take its time.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import AsyncGenerator
@@ -18,6 +20,7 @@ from pathlib import Path
 
 import msgspec
 import nats
+import pytest
 from nats.aio.client import Client as NatsClient
 from nats.aio.msg import Msg
 from support.desk import Clock
@@ -27,7 +30,7 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate, ApplyPool
 from ipledger.engine.engine import Engine, Role
 from ipledger.engine.queries import AllocationsWhere
-from ipledger.engine.service import LISTS_MAX, EngineService
+from ipledger.engine.service import LONG_MAX, EngineService
 from ipledger.engine.waiting import NODE_MAX, QUEUE_MAX
 from ipledger.events import names
 from ipledger.events.embedded import EmbeddedServer
@@ -38,6 +41,7 @@ from ipledger.replay.verify import verify
 POOL = PoolSpec("pool", 0, "10.0.0.0/8", ips=("10.0.0.1-10.9.0.0",), default=True)
 NODES = 80
 PATIENCE_S = 120.0
+FSYNC_US = 700_000
 ATTACHED = b'{"sandbox":"s1","interface":"eth0"}'
 
 
@@ -106,6 +110,21 @@ class Overloaded:
             yield
         finally:
             os.kill(self.disk.pid, signal.SIGCONT)
+
+    @contextlib.asynccontextmanager
+    async def slow(self, log: Path) -> AsyncGenerator[None]:
+        """Each fsync of the log's server takes longer than the engine waits for an append."""
+        calls = "fsync,fdatasync"
+        inject = ("-e", f"trace={calls}", "-e", f"inject={calls}:delay_enter={FSYNC_US}")
+        command = ("strace", "-f", "-o", str(log), *inject, "-p", str(self.disk.pid))
+        tracing = await asyncio.create_subprocess_exec(*command, stderr=asyncio.subprocess.PIPE)
+        assert tracing.stderr is not None
+        assert b"attached" in await tracing.stderr.readline()
+        try:
+            yield
+        finally:
+            tracing.terminate()
+            await tracing.wait()
 
     async def waits(self, count: int) -> None:
         """Wait until the engine has heard everything, and so much waits."""
@@ -248,16 +267,49 @@ async def test_long_commands_take_the_room_of_several(
         await o.is_whole()
 
 
-async def test_only_a_few_lists_are_made_at_once(
+async def test_only_a_few_long_questions_are_answered_at_once(
     nats_server: EmbeddedServer, realm: str, tmp_path: Path
 ) -> None:
     async with overloaded(nats_server, realm, tmp_path) as o:
         async with o.stuck():
-            for _ in range(100):
+            for _ in range(50):
                 await o.asked.ask(names.query(realm, "allocations"), b"{}")
-            await o.waits(LISTS_MAX)
-            await o.asked.come(100 - LISTS_MAX)
-            assert o.asked.counts() == {"TryAgain": 100 - LISTS_MAX}
+                await o.asked.ask(names.query(realm, "check"), b'{"commands":[]}')
+            await o.waits(LONG_MAX)
+            await o.asked.come(100 - LONG_MAX)
+            assert o.asked.counts() == {"TryAgain": 100 - LONG_MAX}
         await o.asked.come(101)
-        assert o.asked.counts()["Page"] == LISTS_MAX
+        assert o.asked.counts()["Page"] + o.asked.counts()["Checked"] == LONG_MAX
         await o.is_whole()
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+async def test_on_a_slow_disk_everybody_is_served_and_a_node_that_floods_may_try_again(
+    nats_server: EmbeddedServer, realm: str, tmp_path: Path
+) -> None:
+    async with overloaded(nats_server, realm, tmp_path) as o:
+        async with o.slow(tmp_path / "strace.txt"):
+            await o.asked.add("first")
+            for _ in range(4 * NODE_MAX):
+                await o.asked.add("flooding")
+            for number in range(NODES):
+                await o.asked.add(f"node-{number}")
+            async with asyncio.timeout(PATIENCE_S):
+                while o.asked.counts()["Allocated"] < 1 + NODE_MAX + NODES:
+                    assert o.waiting <= NODE_MAX + NODES + 1
+                    await asyncio.sleep(0.01)
+        assert set(o.asked.counts()) == {"Allocated", "TryAgain"}
+        assert "DELAYED" in (tmp_path / "strace.txt").read_text()
+        await o.is_whole()
+
+
+async def test_a_check_of_too_many_changes_is_refused(
+    nats_server: EmbeddedServer, realm: str, tmp_path: Path
+) -> None:
+    many = b",".join([b'{"type":"DeletePool","name":"p"}'] * 1001)
+    async with overloaded(nats_server, realm, tmp_path) as o:
+        await o.asked.ask(names.query(realm, "check"), b'{"commands":[' + many + b"]}")
+        await o.asked.come(1)
+        (refused,) = o.asked.answers
+        assert isinstance(refused, Refused)
+        assert "length <= 1000 - at `$.commands`" in refused.refusal.message

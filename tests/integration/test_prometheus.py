@@ -308,9 +308,12 @@ async def counted(client: EngineClient) -> Counter[str]:
 
 
 def history(monitored: Monitored) -> dict[str, int]:
-    """The events of the history, by type."""
+    """The events of the history by type, and how often it has an address with a holder."""
+    held = "SELECT count(*), count(to_position) FROM intervals"
     with contextlib.closing(sqlite3.connect(f"file:{monitored.history}?mode=ro", uri=True)) as db:
-        return dict(db.execute("SELECT type, count(*) FROM events GROUP BY type"))
+        ((began, ended),) = db.execute(held)
+        rows = dict(db.execute("SELECT type, count(*) FROM events GROUP BY type"))
+        return {**rows, "holders": began, "holders that were": ended}
 
 
 def differences(monitored: Monitored) -> dict[str, tuple[float, float]]:
@@ -334,6 +337,8 @@ def differences(monitored: Monitored) -> dict[str, tuple[float, float]]:
     found = {name: (monitored.value(name), n) for name, n in expected.items()}
     rows = history(monitored)
     found |= {f"rows of {k}": (rows.get(k, 0), n) for k, n in events.items()}
+    found["rows of holders"] = rows["holders"], events["AddressesAllocated"]  # of one address each
+    found["ended"] = rows["holders that were"], events["AddressesReleased"]
     return {name: both for name, both in found.items() if both[0] != both[1]}
 
 

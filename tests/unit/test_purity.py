@@ -36,6 +36,7 @@ CORE = [
             "choice",
             "filters",
             "pod_annotations",
+            "identity",
             "importing",
             "quarantine",
             "release",
