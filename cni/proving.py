@@ -48,8 +48,8 @@ class Proving:
     `_handed` says of allocations, by their ids, whether they were handed over: an ADD that ended
     early leaves one behind, and the next one of the pod is answered with it. `_unanswered` are
     interfaces whose ADD may leave one behind that nobody here is told of, with the newest position
-    known before: what they got behind that was not handed over, unless `_handed` says so. `clock` is
-    in microseconds since the Unix epoch.
+    known before: what they got behind that was not handed over, unless `_handed` says so. `clock`
+    is in microseconds since the Unix epoch.
     """
 
     probe: Probe = field(default_factory=Probe)
