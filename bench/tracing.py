@@ -44,7 +44,11 @@ CONTEXT = (
 
 TRACING = {
     "engine/service.py": (
-        ("told(message, command, reply) if self._tells_all else Request(", "Request("),
+        (
+            "        if self._tells_all:\n"
+            "            return await self._submit(told(message, command, reply))\n",
+            "",
+        ),
     ),
     "engine/commit_loop.py": (
         (

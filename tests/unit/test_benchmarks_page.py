@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,19 @@ def test_the_page_is_made_from_the_reference_results() -> None:
         check=True,
     )
     assert (ROOT / "docs/reference/benchmarks.md").read_text() == made.stdout
+
+
+def test_what_the_benchmark_of_tracing_cuts_out_is_where_it_looks_for_it(tmp_path: Path) -> None:
+    subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"import tracing; tracing.untraced(tracing.Path({str(tmp_path)!r}))",
+        ],
+        cwd=BENCH,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "tests")},
+        check=True,
+    )
 
 
 def test_every_benchmark_is_run_by_make_bench() -> None:
