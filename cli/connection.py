@@ -85,6 +85,9 @@ class Server:
             check_realm(self.realm)
         except ValueError as error:
             raise UsageError(f"--realm: {error}") from None
+        if "$(" in self.nats:
+            # As kubelet leaves it for a Service that is not there. The next start may know it.
+            raise UsageError(f"--nats: '{self.shown}' names a variable that is not set")
         for name in ("creds", "nkey", "tls_ca", "tls_cert", "tls_key"):
             path: Path | None = getattr(self, name)
             if path is not None and not path.is_file():

@@ -48,10 +48,12 @@ class Proving:
     `_handed` says of allocations, by their ids, whether they were handed over: an ADD that ended
     early leaves one behind, and the next one of the pod is answered with it. `_unanswered` are
     interfaces whose ADD may leave one behind that nobody here is told of, with the newest position
-    known before: what they got behind that was not handed over, unless `_handed` says so.
+    known before: what they got behind that was not handed over, unless `_handed` says so. `clock`
+    is in microseconds since the Unix epoch.
     """
 
     probe: Probe = field(default_factory=Probe)
+    clock: Callable[[], int] = wall_clock
     _handed: OrderedDict[str, bool] = field(default_factory=OrderedDict[str, bool], init=False)
     _unanswered: OrderedDict[PodInterface, Position] = field(
         default_factory=OrderedDict[PodInterface, Position], init=False
@@ -122,7 +124,7 @@ class Proving:
         if found.owners:
             what = "allocation %s of %s/%s is in conflict on interface %s: %s"
             _log.warning(what, *about, _shown(found.owners))
-        now = wall_clock()
+        now = self.clock()
         return tuple(Conflict(address=a, mac=m, seen=now) for a, m in found.owners.items())
 
     async def _probed(self, held: AllocationRow, interface: str, parent: str) -> Answered:

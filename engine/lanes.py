@@ -41,17 +41,18 @@ def _nobody(sender: bytes) -> bool:
 
 @dataclass(slots=True, eq=False)
 class _Node:
-    """A node apart from the crowd. `both` has inboxes of what it sent while both lanes hear it."""
+    """A node apart from the crowd. `both` has hashes of what it sent while both lanes hear it."""
 
     own: Subscription | None = None
-    both: set[str] | None = field(default_factory=set[str])
+    both: set[int] | None = field(default_factory=set[int])
 
     def is_repeated(self, message: Message) -> bool:
         """Whether a message was heard on the other lane before."""
         if self.both is None or not message.reply:
             return False
-        is_repeated = message.reply in self.both
-        self.both.add(message.reply)
+        heard = hash((message.subject, message.reply, message.data))
+        is_repeated = heard in self.both
+        self.both.add(heard)
         return is_repeated
 
 

@@ -176,6 +176,13 @@ async def test_a_role_whose_url_is_none_ends_with_one_clear_line(tmp_path: Path)
         assert result[1].splitlines()[-1] == "error: nats: invalid connect url option"
 
 
+async def test_a_role_whose_service_was_not_there_ends_to_be_started_again() -> None:
+    url = "nats://$(IPLEDGER_NATS_SERVICE_HOST):4222"
+    process = await start("engine", "--nats", url)
+    said = f"error: --nats: '{url}' names a variable that is not set\n"
+    assert await finish(process) == ("", said, 2)
+
+
 async def test_kubectl_finds_the_command_as_a_plugin() -> None:
     plugins = {**os.environ, "PATH": f"{Path(IPLEDGER).parent}:{os.environ['PATH']}"}
     kubectl = await asyncio.create_subprocess_exec(

@@ -69,6 +69,11 @@ class Cluster:
         spec["automountServiceAccountToken"] = False
         return await self.create("pods", name, metadata=metadata, spec=spec)
 
+    async def let_pods_in(self) -> None:
+        """Make what a real API server wants to be there before a pod; a controller may be first."""
+        with contextlib.suppress(ApiError):
+            await self.create("serviceaccounts", "default")
+
     async def forget(self) -> None:
         """Forget all versions but the present."""
         if self.double is not None:
@@ -124,6 +129,8 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
         api = await stack.enter_async_context(connected(kubeconfig))
         cluster = Cluster(api, f"contract-{uuid.uuid4().hex[:8]}", double)
         await cluster.call("POST", "/api/v1/namespaces", named(cluster.namespace))
+        if double is None:
+            await cluster.let_pods_in()
         yield cluster
         await cluster.call("DELETE", f"/api/v1/namespaces/{cluster.namespace}")
 

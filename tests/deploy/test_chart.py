@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import json
 import os
 import re
@@ -18,6 +19,7 @@ from support.helm import CHART, HelmError, lint, objects, render
 
 from ipledger.cli.app import build
 from ipledger.cli.catalogue import COMMANDS
+from ipledger.cli.engine import engine as run_engine
 from ipledger.events.embedded import find_server
 from ipledger.events.keys import new_seed, public_key
 from ipledger.events.nats_config import accounts
@@ -297,6 +299,39 @@ def test_volumes_that_are_mounted_are_there(values: dict[str, Any]) -> None:
         there = {*claims, *(volume["name"] for volume in pod["volumes"])}
         mounted = {m["name"] for c in containers(pod) for m in c["volumeMounts"]}
         assert mounted == there
+
+
+def test_processes_write_only_where_a_volume_is() -> None:
+    (engine,) = [pod for component, pod in workloads(DEFAULT) if component == "engine"]
+    mounts = [mount["mountPath"] for mount in engine["containers"][0]["volumeMounts"]]
+    assert str(inspect.signature(run_engine).parameters["data"].default) in mounts
+    (agent,) = [pod for component, pod in workloads(DEFAULT) if component == "agent"]
+    mounts = [mount["mountPath"] for mount in agent["containers"][0]["volumeMounts"]]
+    for flag in ("--data=", "--socket="):
+        (path,) = [a for a in agent["containers"][0]["args"] if a.startswith(flag)]
+        assert any(path.removeprefix(flag).startswith(mount) for mount in mounts)
+
+
+@pytest.mark.parametrize("values", VARIANTS.values(), ids=VARIANTS)
+def test_every_port_says_its_protocol(values: dict[str, Any]) -> None:
+    # Without it a server-side apply fails, on Kubernetes whose schemas have no default for it.
+    for one in objects(values):
+        for port in [p for c in ports(one) for p in c if "port" in p or "containerPort" in p]:
+            assert port["protocol"] == "TCP", one["metadata"]
+
+
+def ports(one: dict[str, Any]) -> list[list[dict[str, Any]]]:
+    """The lists of ports of a Service, or of a workload's containers."""
+    if one["kind"] == "Service":
+        return [one["spec"].get("ports", [])]
+    if "template" not in one.get("spec", {}):
+        return []
+    return [c.get("ports", []) for c in containers(one["spec"]["template"]["spec"])]
+
+
+def test_an_update_needs_no_node_beside_those_that_are_taken() -> None:
+    (controller,) = of_kind(DEFAULT, "Deployment")
+    assert controller["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
 
 
 def test_arguments_are_known_to_the_commands_that_are_there() -> None:

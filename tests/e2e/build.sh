@@ -6,18 +6,21 @@
 # is not done again, and a build that was broken off goes on where it was. The first build takes
 # about ten minutes of two cores and 3 GB of disk, of which 400 MB stay.
 #
-# With --check it makes nothing: it says what is missing, and fails if anything is.
+# With --check it makes nothing: it says what a cluster without services misses, and fails if it
+# misses anything.
 set -euo pipefail
 
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/ipledger-e2e
 BIN=$CACHE/bin
 WORK=$CACHE/work
-PROGRAMS=(kube-apiserver kube-controller-manager kube-scheduler kubelet)
+CLUSTER=(kube-apiserver kube-controller-manager kube-scheduler kubelet)
+PROGRAMS=("${CLUSTER[@]}" kube-proxy) # Services are for the installed chart, and for nobody else.
 
 # Debian package -> a file it brings; only what is missing is installed.
 RUN_PACKAGES=(etcd-server:/usr/bin/etcd etcd-client:/usr/bin/etcdctl containerd:/usr/bin/containerd
     runc:/usr/sbin/runc containernetworking-plugins:/usr/lib/cni/bridge iproute2:/sbin/ip
     kubernetes-client:/usr/bin/kubectl openssl:/usr/bin/openssl)
+CHART_PACKAGES=(buildah:/usr/bin/buildah mmdebstrap:/usr/bin/mmdebstrap iptables:/usr/sbin/iptables)
 BUILD_PACKAGES=(golang-1.19-go:/usr/lib/go-1.19/bin/go golang-1.19-src:/usr/share/go-1.19/src/fmt
     golang-github-modern-go-reflect2-dev:/usr/share/gocode/src/github.com/modern-go/reflect2
     golang-github-modern-go-concurrent-dev:/usr/share/gocode/src/github.com/modern-go/concurrent
@@ -32,6 +35,7 @@ find_missing() { # find_missing PACKAGE:FILE... sets $missing
 }
 
 install_missing() {
+    local missing
     find_missing "$@"
     [ ${#missing[@]} -gt 0 ] || return 0
     say "installing Debian packages: ${missing[*]}"
@@ -101,7 +105,7 @@ build() { # build PROGRAM...
 
 if [ "${1:-}" = --check ]; then
     find_missing "${RUN_PACKAGES[@]}"
-    for program in "${PROGRAMS[@]}"; do [ -x "$BIN/$program" ] || missing+=("$program"); done
+    for program in "${CLUSTER[@]}"; do [ -x "$BIN/$program" ] || missing+=("$program"); done
     [ ${#missing[@]} -eq 0 ] || { say "not there: ${missing[*]}"; exit 1; }
     exit 0
 fi
@@ -110,7 +114,7 @@ mkdir -p "$WORK/home" "$BIN"
 exec 9> "$CACHE/lock"
 flock 9 # Two builds at once would overwrite each other.
 
-install_missing "${RUN_PACKAGES[@]}"
+install_missing "${RUN_PACKAGES[@]}" "${CHART_PACKAGES[@]}"
 missing=()
 for program in "${PROGRAMS[@]}"; do [ -x "$BIN/$program" ] || missing+=("$program"); done
 if [ ${#missing[@]} -gt 0 ]; then

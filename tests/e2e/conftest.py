@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.cluster.control_plane import ETCD, ControlPlane
-from support.cluster.kubectl import Kubectl
+from support.cluster.kubectl import Kubectl, create_namespace
 from support.cluster.machine import Machine
 from support.cluster.report import Report
 from support.node import Node
@@ -19,10 +19,10 @@ from support.node import Node
 from ipledger.cni.install import install_shim
 
 _DIR = os.environ.get("IPLEDGER_E2E_DIR")
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ipledger-e2e/bin"
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ipledger-e2e"
 _CRDS = Path(__file__).parents[2] / "deploy/crds"
 
-collect_ignore_glob = [] if _DIR else ["test_*.py", "installed/test_*.py"]
+collect_ignore_glob = [] if _DIR else ["test_*.py", "*/test_*.py"]
 
 _report = Report()
 
@@ -37,7 +37,7 @@ def folder() -> Path:
 @pytest.fixture(scope="session")
 def control_plane(folder: Path) -> Iterator[ControlPlane]:
     """A control plane without nodes and without our resource definitions."""
-    plane = ControlPlane(folder / "control-plane", _CACHE)
+    plane = ControlPlane(folder / "control-plane", _CACHE / "bin")
     try:
         plane.start()
         os.environ["IPLEDGER_E2E_KUBECONFIG"] = str(plane.kubeconfig)
@@ -88,7 +88,7 @@ def ledger(tmp_path: Path, machine: Machine) -> Iterator[Node]:
 def namespace(request: pytest.FixtureRequest, kubectl: Kubectl) -> Iterator[str]:
     """A namespace of the test's own, which goes with everything in it."""
     name = request.node.name.replace("_", "-").partition("[")[0][:60].rstrip("-")
-    kubectl("create", "namespace", name)
+    create_namespace(kubectl, name)
     yield name
     kubectl("delete", "namespace", name, "--wait", "--timeout=120s")
 

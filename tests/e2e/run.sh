@@ -16,6 +16,7 @@ if [ "${1:-}" = --if-built ]; then
 else
     [ "$(id -u)" = 0 ] || { echo "the end-to-end tests need root" >&2; exit 1; }
     tests/e2e/build.sh
+    tests/e2e/images.sh
 fi
 IPLEDGER_E2E_DIR=$(mktemp -d /tmp/ipl-e2e.XXXXXX)
 export IPLEDGER_E2E_DIR

@@ -63,6 +63,14 @@ class Asked:
             await self.nc.publish(subject, b'{"pod":[')
         await self.nc.flush()
 
+    async def keeps_apart(self, node: str) -> None:
+        """Have another node flood until this one is on the clear lane alone."""
+        confirm = names.node_command(self.realm, node, "confirm").encode()
+        assert await self.answers(node, 30)
+        async with asyncio.timeout(30):
+            while not self.lanes.crowd.is_deaf_to(confirm):
+                await self.flood("flooding")
+
     async def is_stuck(self) -> None:
         """Have the crowd's lane stand still behind a flood."""
         self.lanes.crowd.pause_s = FOR_EVER_S
@@ -141,13 +149,24 @@ async def test_nothing_is_heard_twice_or_not_at_all_on_the_way_between_the_lanes
     assert "node flooding floods" in caplog.text
 
 
+async def test_all_that_a_new_node_sends_at_once_beside_a_flood_is_answered(
+    asked: Asked,
+) -> None:
+    await asked.keeps_apart("good")
+    inbox = asked.nc.new_inbox()
+    answers = await asked.nc.subscribe(inbox)
+    subject = names.node_command(asked.realm, "new", "release")
+    for number in range(50):
+        command = b'{"sandbox":"s%d","interface":"eth0"}' % number
+        await asked.nc.publish(subject, command, reply=inbox)
+    for _ in range(50):
+        assert b"Released" in (await answers.next_msg(30)).data
+
+
 async def test_who_is_kept_apart_is_shown_what_it_holds(asked: Asked) -> None:
     pod = Pod("ns", "web", "web")
     add = Allocate(pod=pod, sandbox="s1", interface="eth0", node="good")
     held = (await asked.client.allocate(add)).allocation
     query = Attached(sandbox="s1", interface="eth0", node="good")
-    confirm = names.node_command(asked.realm, "good", "confirm").encode()
-    async with asyncio.timeout(30):
-        while not asked.lanes.crowd.is_deaf_to(confirm):
-            await asked.flood("flooding")
+    await asked.keeps_apart("good")
     assert (await asked.client.show(query)).allocations == (held,)

@@ -191,7 +191,7 @@ class NodeMachine(Machine):
         client = WitnessedClient(process.connection, REALM, random=random)
         client.witness = self.witness
         outbox = Outbox(self.disk, self.name)
-        proving = Proving(self.link.probe(self.name, random))
+        proving = Proving(self.link.probe(self.name, random), process.clock)
         self.handler = CniHandler(client, outbox, self.name, self.add_timeout_s, proving=proving)
         process.spawn(outbox.send(client))
 

@@ -98,6 +98,7 @@ def test_what_a_locked_package_needs_is_locked_too(name: str) -> None:
 
 def test_the_image_installs_what_is_locked_and_runs_as_nobody() -> None:
     steps = (ROOT / "deploy/Dockerfile").read_text()
-    assert "--require-hashes -r deploy/requirements.txt" in steps
+    assert "COPY deploy/requirements.txt /\n" in steps
+    assert "--require-hashes -r /requirements.txt" in steps
     assert "--no-deps ." in steps
     assert re.findall(r"^USER (.*)$", steps, re.MULTILINE)[-1] == "65532:65532"

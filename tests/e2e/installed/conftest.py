@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from support.cluster.control_plane import ControlPlane
-from support.cluster.kubectl import Kubectl
+from support.cluster.kubectl import Kubectl, create_namespace
 from support.cluster.machine import Machine
 from support.cluster.manifests import POOLS, RESERVATIONS, SUBNETS
 from support.cluster.pods import POLL_S, TIMEOUT_S, bystander
@@ -70,7 +70,7 @@ def namespace(request: pytest.FixtureRequest, installed: Site, kubectl: Kubectl)
     """A namespace of the test's own. Before it goes, pods and log must agree."""
     short = request.node.name.replace("_", "-").partition("[")[0].removeprefix("test-a-")
     name = f"{short[:40].strip('-')}-{next(_numbers)}"
-    kubectl("create", "namespace", name)
+    create_namespace(kubectl, name)
     yield name
     installed.assert_agrees(kubectl)
     kubectl("delete", "namespace", name, "--wait=false")

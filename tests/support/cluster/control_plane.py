@@ -24,6 +24,7 @@ _USERS = {
     # Its controllers share its rights here; in a real cluster each has a service account.
     "manager": ("system:kube-controller-manager", "system:masters"),
     "scheduler": ("system:kube-scheduler", ""),
+    "proxy": ("system:kube-proxy", ""),
 }
 # The service accounts that deploy/ gives rights to; their programs run outside of pods here.
 _ACCOUNTS = ("ipledger-agent", "ipledger-controller")
@@ -134,15 +135,16 @@ class ControlPlane:
             "--insecure-port=0",
             f"--advertise-address={ADDRESS}",
             f"--cert-dir={self.folder / 'certs'}",
-            "--endpoint-reconciler-type=none",
             f"--service-account-issuer={URL}",
             f"--service-account-signing-key-file={key}",
             f"--service-account-key-file={key}",
             f"--token-auth-file={self.folder / 'tokens.csv'}",
             "--authorization-mode=Node,RBAC",
-            # Pods of the tests need no tokens, and need not wait for any.
-            "--disable-admission-plugins=ServiceAccount",
             "--service-cluster-ip-range=10.96.0.0/16",
+            # Their names are known to nobody.
+            "--kubelet-preferred-address-types=InternalIP",
+            # Nothing routes to services here, as kube-proxy does on machines.
+            "--enable-aggregator-routing=true",
             FEATURES,
         ]
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from support.program import until
+
 TIMEOUT_S = 180
 
 
@@ -65,3 +67,9 @@ class Kubectl:
     def can(self, verb: str, resource: str, *arguments: str) -> bool:
         """Whether it may do that."""
         return self.succeeds("auth", "can-i", verb, resource, *arguments, "-q")
+
+
+def create_namespace(kubectl: Kubectl, name: str) -> None:
+    """Create a namespace, and wait until pods can be made in it."""
+    kubectl("create", "namespace", name)
+    until(lambda: kubectl.succeeds("get", "-n", name, "serviceaccount", "default"), TIMEOUT_S)

@@ -14,6 +14,8 @@ from support.cluster.process import Daemon, run
 
 PLUGINS = Path("/usr/lib/cni")
 
+_PROXY_HEALTH_PORT = 10256
+
 _CONTAINERD = """\
 version = 2
 root = "{folder}/root"
@@ -26,7 +28,7 @@ disable_apparmor = true
 # Without CAP_SYS_RESOURCE runc cannot lower a score.
 restrict_oom_score_adj = true
 [plugins."io.containerd.grpc.v1.cri".containerd]
-snapshotter = "native"
+snapshotter = "overlayfs"
 default_runtime_name = "runc"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
 runtime_type = "io.containerd.runc.v2"
@@ -37,11 +39,16 @@ bin_dir = "{folder}/bin"
 conf_dir = "{folder}/net.d"
 """
 
-# The machine's own /run, logs and plugin data; and the settings that a kubelet insists on, shown
-# to it instead of being made.
+# The machine's own /run, /etc, logs and data, with plugins and networks where everybody looks for
+# them; and the settings of the kernel that a kubelet insists on, shown to it instead of being made.
 _NAMESPACES = """\
 set -e
-for folder in /run /var/log /var/lib/cni; do mkdir -p $folder; mount -t tmpfs tmpfs $folder; done
+for folder in /run /var/log /var/lib /opt "$0/etc"; do mount -t tmpfs tmpfs "$folder"; done
+mkdir "$0/etc/upper" "$0/etc/work"
+mount -t overlay -o "lowerdir=/etc,upperdir=$0/etc/upper,workdir=$0/etc/work" overlay /etc
+mkdir -p /opt/cni/bin /etc/cni/net.d
+mount --bind "$0/bin" /opt/cni/bin
+mount --bind "$0/net.d" /etc/cni/net.d
 while read -r setting value; do
     echo "$value" > "$0/settings/$(basename "$setting")"
     mount --bind "$0/settings/$(basename "$setting")" "/proc/sys/$setting"
@@ -71,6 +78,7 @@ class Machine:
     _holder: Daemon | None = field(default=None, init=False)
     _containerd: Daemon | None = field(default=None, init=False)
     _kubelet: Daemon | None = field(default=None, init=False)
+    _proxy: Daemon | None = field(default=None, init=False)
 
     @property
     def name(self) -> str:
@@ -112,15 +120,19 @@ class Machine:
             (self.bin_dir / plugin.name).symlink_to(plugin)
         self._make_namespaces()
         self._start_containerd()
-        self.ctr("images", "import", str(image.build(self.folder)))
+        self.load(image.build(self.folder))
         self._start_kubelet()
         self.kubelet.wait_for(lambda: self.control_plane.kubectl.finds("node", self.name))
 
     def stop(self) -> None:
         """Stop both programs and what containers there are."""
-        for daemon in (self._kubelet, self._containerd, self._holder):
+        for daemon in (self._proxy, self._kubelet, self._containerd, self._holder):
             if daemon is not None:
                 daemon.stop()
+
+    def load(self, archive: Path) -> None:
+        """Give the runtime an image."""
+        self.ctr("images", "import", str(archive))
 
     def wait_ready(self) -> None:
         """Wait until pods can be placed here, which needs a network configuration."""
@@ -179,6 +191,7 @@ class Machine:
 
     def _make_namespaces(self) -> None:
         (self.folder / "settings").mkdir()
+        (self.folder / "etc").mkdir()
         unshare = ("unshare", "--net", "--mount", "--propagation", "slave", "sh", "-c")
         command = (*unshare, _NAMESPACES, str(self.folder))
         self._holder = Daemon(f"{self.name} holder", command, self.folder / "holder.log")
@@ -210,6 +223,29 @@ class Machine:
         socket = self.folder / "containerd.sock"
         command = [*self._enter, "ctr", "--address", str(socket), "version"]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
+
+    def start_proxy(self) -> None:
+        """Start kube-proxy, without which the addresses of services lead nowhere."""
+        kubeconfig = self.control_plane.write_kubeconfig("proxy")
+        command = [
+            str(self.control_plane.programs / "kube-proxy"),
+            f"--kubeconfig={kubeconfig}",
+            f"--hostname-override={self.name}",
+            "--proxy-mode=iptables",
+            # Settings of the whole kernel stay as they are.
+            "--conntrack-max-per-core=0",
+            "--conntrack-tcp-timeout-established=0s",
+            "--conntrack-tcp-timeout-close-wait=0s",
+            f"--healthz-bind-address={self.address}:{_PROXY_HEALTH_PORT}",
+            "--oom-score-adj=0",
+        ]
+        log = self.folder / "kube-proxy.log"
+        self._proxy = Daemon(f"{self.name} kube-proxy", command, log, self._enter)
+        self._proxy.start()
+        self._proxy.wait_for(self._proxy_is_synced)
+
+    def _proxy_is_synced(self) -> bool:
+        return "KUBE-SERVICES" in self.run("iptables", "-t", "nat", "-S", "OUTPUT")
 
     def _start_kubelet(self) -> None:
         kubeconfig = self.control_plane.write_kubeconfig(self.name)

@@ -1,7 +1,8 @@
 """ipledger as a cluster has it: engine, an agent for each machine, controller and webhook.
 
 Each is a process of its own, and agent and controller have only the rights that `deploy/` gives
-them. They run beside the machines instead of in pods, since there is no image of them here.
+them. They run beside the machines instead of in pods, so that tests can kill and change each of
+them at once; `support.cluster.installation` has them in pods.
 """
 
 from __future__ import annotations
