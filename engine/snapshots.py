@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -17,7 +16,7 @@ from ipledger import __version__
 from ipledger.engine.commit_loop import CommitLoop
 from ipledger.engine.snapshot_store import SnapshotStore, SnapshotsUnavailableError
 from ipledger.events import commit
-from ipledger.events.garbage import collecting_later
+from ipledger.events.garbage import collect_rarely, collecting_later
 from ipledger.events.log import FollowedLog, LogUnavailableError
 from ipledger.projections import snapshot
 from ipledger.projections.fold import Fold
@@ -129,7 +128,7 @@ async def load(log: FollowedLog, snapshots: Snapshots | None = None) -> Fold:
         fold = Fold() if snapshots is None else await _newest_good(log, snapshots)
         async for entry in log.read(fold.sequence):
             fold.apply(entry)
-    gc.freeze()  # what was loaded stays, and is not looked at again
+    collect_rarely()
     return fold
 
 

@@ -1,10 +1,13 @@
-"""Garbage collection, held off while much is made that has no cycles."""
+"""Garbage collection, held off where much is made that has no cycles, and lives long."""
 
 from __future__ import annotations
 
 import contextlib
 import gc
 from collections.abc import Generator
+
+_THRESHOLDS = (50_000, 50, 50)
+"""Containers made and not freed, then how many collections of a generation for one of the next."""
 
 
 @contextlib.contextmanager
@@ -17,3 +20,13 @@ def collecting_later() -> Generator[None]:
     finally:
         if was_enabled:
             gc.enable()
+
+
+def collect_rarely() -> None:
+    """Leave what there is alone for good, and look at what comes seldom (ADR 121).
+
+    A state grows by containers that live for minutes. By Python's own thresholds each 700 of them
+    are looked at, and all of them again and again, while nobody is answered.
+    """
+    gc.freeze()
+    gc.set_threshold(*_THRESHOLDS)
