@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-ANSWERS_A_SECOND = 200
+from ipledger.engine.waiting import places
 
-_REFUSAL_BYTES = 4096
+ANSWERS_A_SECOND = 200
 
 
 class Patience:
@@ -32,7 +32,7 @@ class Patience:
             self._second = second
             self._given.clear()
         given = self._given.get(sender, 0)
-        self._given[sender] = given + 1 + len(payload) // _REFUSAL_BYTES
+        self._given[sender] = given + places(payload)
         return given < self._answers_a_second
 
     def is_over(self, sender: bytes) -> bool:

@@ -25,7 +25,7 @@ _OTHERS = 2
 
 
 def places(payload: bytes) -> int:
-    """How many places a request takes that came in this payload."""
+    """How many places a request takes that came in this payload, or its refusal counts for."""
     return 1 + len(payload) // _PLACE_BYTES
 
 
