@@ -1,4 +1,4 @@
-"""nats-py's client with what it lacks: a door, and another key without another client.
+"""nats-py's client with what it lacks: a door, the short way in, and another key.
 
 All that this project knows of the inside of nats-py is here; the lock files hold its version.
 """
@@ -6,17 +6,28 @@ All that this project knows of the inside of nats-py is here; the lock files hol
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from typing import NamedTuple
 
 from nats.aio.client import Client as NatsClient
 
 from ipledger.events import keys, names
+from ipledger.events.bus import Message, Subscription
 
 _DROPS_BETWEEN_PAUSES = 256
 
 
 def _hears_all(subject: bytes) -> bool:
     return False
+
+
+class _Heard(NamedTuple):
+    """A `Message`."""
+
+    subject: str
+    reply: str
+    data: bytes
+    headers: Mapping[str, str] | None
 
 
 class Client(NatsClient):
@@ -32,16 +43,40 @@ class Client(NatsClient):
         self.is_deaf_to: Callable[[bytes], bool] = _hears_all
         self.pause_s = 0.0
         self._dropped = 0
+        self._takes: dict[int, Callable[[Message], Awaitable[None]]] = {}
+
+    async def take(self, subject: str, cb: Callable[[Message], Awaitable[None]]) -> Subscription:
+        """Subscribe with a callback that is called as each message is read: nothing is queued.
+
+        Nothing else is read meanwhile, so that a callback must not wait for an answer of NATS.
+        """
+        subscription = await self.subscribe(subject, cb=cb)
+        (sid,) = (sid for sid, one in self._subs.items() if one is subscription)
+        self._takes[sid] = cb
+        return subscription
+
+    def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
+        super()._remove_sub(sid, max_msgs)
+        self._takes.pop(sid, None)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes
     ) -> None:
-        if not self.is_deaf_to(subject):
+        if self.is_deaf_to(subject):
+            return await self._drop()
+        take = self._takes.get(sid)
+        if take is None:
             return await super()._process_msg(sid, subject, reply, data, headers)
+        told = await self._process_headers(headers) if headers else None
+        try:
+            return await take(_Heard(subject.decode(), reply.decode(), data, told))
+        except Exception as error:  # reading must go on
+            return await self._error_cb(error)
+
+    async def _drop(self) -> None:
         self._dropped += 1
         if self.pause_s and self._dropped % _DROPS_BETWEEN_PAUSES == 0:
             await asyncio.sleep(self.pause_s)
-        return None
 
     async def become(self, seed: bytes) -> None:
         """Connect anew as the user of this key, whose answers come to inboxes of its own.
