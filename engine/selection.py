@@ -69,10 +69,8 @@ def select(state: State, command: Allocate, kept: Allocation | None) -> Selected
         return Selected(pools, clean, NO_SLOT, auto.subnets, auto.events, auto.drafts)
     for rule in _RULES:
         named = rule(state, command, kept)
-        if isinstance(named, Refusal):
-            return named
         if named is not None:
-            return _expanded(state, named)
+            return named if isinstance(named, Refusal) else _expanded(state, named)
     message = (
         f"no pool for {command.pod} interface {command.interface}: no annotation and no CNI "
         "configuration names one, and no pool is a default (spec.default: true)"
