@@ -21,13 +21,18 @@ def _hears_all(subject: bytes) -> bool:
     return False
 
 
-class _Heard(NamedTuple):
-    """A `Message`."""
+class _Taken(NamedTuple):
+    """A `Message`, of which the headers are read if somebody asks."""
 
     subject: str
     reply: str
     data: bytes
-    headers: Mapping[str, str] | None
+    head: bytes | None
+
+    @property
+    def headers(self) -> Mapping[str, str] | None:
+        """See `Message.headers`."""
+        return Client.headers_in(self.head) if self.head else None
 
 
 class Client(NatsClient):
@@ -55,6 +60,11 @@ class Client(NatsClient):
         self._takes[sid] = cb
         return subscription
 
+    @staticmethod
+    def headers_in(head: bytes) -> dict[str, str]:
+        """The headers in what came before a payload."""
+        return Client._parse_header_lines(head)
+
     def _remove_sub(self, sid: int, max_msgs: int = 0) -> None:
         super()._remove_sub(sid, max_msgs)
         self._takes.pop(sid, None)
@@ -67,9 +77,8 @@ class Client(NatsClient):
         take = self._takes.get(sid)
         if take is None:
             return await super()._process_msg(sid, subject, reply, data, headers)
-        told = await self._process_headers(headers) if headers else None
         try:
-            return await take(_Heard(subject.decode(), reply.decode(), data, told))
+            return await take(_Taken(subject.decode(), reply.decode(), data, headers))
         except Exception as error:  # reading must go on
             return await self._error_cb(error)
 
