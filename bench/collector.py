@@ -101,7 +101,7 @@ class Server:
     async def _on_get(self, request: web.Request) -> web.StreamResponse:
         self.calls["get pods"] += 1
         found = self._pods.get((request.match_info["ns"], request.match_info["name"]))
-        return not_found() if found is None else web.json_response(found)
+        return not_found(request) if found is None else web.json_response(found)
 
     async def _on_node(self, request: web.Request) -> web.StreamResponse:
         self.calls["get nodes"] += 1

@@ -264,7 +264,9 @@ async def test_an_application_of_a_kind_that_cannot_be_listed_stays(field: Field
     assert [a.name for a in (await known_applications(field.engine)).values()] == ["app"]
 
 
-@pytest.mark.parametrize("reason", ["InternalError", "ServiceUnavailable", "Forbidden"])
+@pytest.mark.parametrize(
+    "reason", ["InternalError", "ServiceUnavailable", "Unauthorized", "TooManyRequests"]
+)
 async def test_nothing_is_freed_when_the_direct_read_fails(field: Field, reason: str) -> None:
     field.pod("other")
     await field.zombies(3)
@@ -307,6 +309,75 @@ async def test_nothing_is_freed_on_a_proxys_404(field: Field) -> None:
     report = await field.compare()
     assert report.outcomes(Outcome.UNCONFIRMED) == 1
     assert await field.held() == ["gone-0"]
+
+
+async def test_a_404_about_another_thing_than_the_pod_is_not_believed(field: Field) -> None:
+    """So does a gateway speak that has lost the cluster, in Kubernetes' own words."""
+    field.pod("other")
+    await field.zombies(1)
+    field.clock.pass_seconds(60)
+    lost = StatusError("NotFound", 'clusters "c-1" not found', name="c-1")
+    field.server.faults.append(Fault("get", "pods", error=lost))
+    report = await field.compare()
+    assert report.outcomes(Outcome.UNCONFIRMED) == 1
+    assert await field.held() == ["gone-0"]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {},
+        {"metadata": {"name": "other", "namespace": NAMESPACE, "uid": UID}},
+        {"metadata": {"name": "late", "namespace": "elsewhere", "uid": UID}},
+    ],
+    ids=["nothing", "another pod", "another namespace"],
+)
+async def test_an_answer_that_is_not_the_pod_is_not_taken_for_a_pod_that_replaced_it(
+    field: Field, answer: dict[str, Any]
+) -> None:
+    """The watch does not have the pod yet: all hangs on the direct read."""
+    collector = field.collector(min_age_s=0)
+    field.pod("other")
+    await collector.view.sync(30)
+    await field.add(field.pod("late"))
+    field.server.faults.append(Fault("get", "pods", answer=answer))
+    report = await collector.compare()
+    assert outcomes(report) == {"late": "unconfirmed"}
+    assert await field.held() == ["late"]
+
+
+async def test_a_pod_that_must_not_be_read_keeps_its_address_and_no_other_pod_does(
+    field: Field,
+) -> None:
+    """Nor does one that nobody can read. More of them than are read at once."""
+    field.pod("other")
+    hidden = [field.pod(f"hidden-{number:02}") for number in range(40)]
+    for pod in hidden:
+        await field.add(pod)
+        field.delete(pod.name)
+    await field.zombies(3)
+    field.clock.pass_seconds(60)
+    error = StatusError("Forbidden", "pods is forbidden")
+    field.server.faults.append(
+        Fault("get", "pods", times=99, error=error, when=lambda call: "hidden" in call.name)
+    )
+    report = await field.compare(field.collector(count_max=100))
+    assert report.outcomes(Outcome.FREED) == 3
+    assert await field.held() == [pod.name for pod in hidden]
+    assert report.outcomes(Outcome.UNCONFIRMED) == 40
+
+
+async def test_a_pods_node_is_the_one_that_its_object_names(field: Field) -> None:
+    """The agent was told another name, of which there is no node: its pods are not lost ones."""
+    field.pod("other")
+    collector = field.collector(min_age_s=0)
+    await field.add(field.pod("web"), node="n1.example.com")
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/web"
+    await field.api.call("DELETE", path, {"gracePeriodSeconds": 1})
+    field.clock.pass_seconds(60)
+    report = await field.compare(collector)
+    assert [(f.pod, f.reason) for f in report.findings] == [("web", "still-running")]
+    assert await field.held() == ["web"]
 
 
 async def test_nothing_is_freed_when_the_api_server_knows_no_pod(field: Field) -> None:
