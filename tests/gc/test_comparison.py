@@ -12,10 +12,10 @@ from support.apiserver.errors import StatusError
 from support.collecting import NAMESPACE, Field
 from support.moved import moved
 
-from ipledger.engine.commands import ApplyApplication, Release
+from ipledger.engine.commands import ApplyApplication, ApplySubnet, Release
 from ipledger.engine.metrics import table
 from ipledger.events.clock import parse_time
-from ipledger.events.facts import Application, Owner
+from ipledger.events.facts import Application, Owner, SubnetSpec
 from ipledger.events.types import AddressesReleased
 from ipledger.gc import metrics
 from ipledger.gc.applications import known_applications
@@ -156,7 +156,34 @@ async def test_what_is_kept_for_a_stateful_sets_next_pod_stays(field: Field) -> 
     assert report.counts["keep", "place-exists"] == 2
 
 
-async def test_an_application_that_is_gone_goes_with_its_holds_and_its_pool(field: Field) -> None:
+async def test_an_auto_pool_goes_with_its_application_once_the_last_leak_in_it_is_freed(
+    field: Field,
+) -> None:
+    """The Deployment and its pod go while nobody looks, and no DEL comes."""
+    await field.engine.apply(
+        ApplySubnet(subnet=SubnetSpec("s", 4, "10.2.0.0/16", ("10.2.0.1-10.2.0.99",)))
+    )
+    asks = {"ipam.spidernet.io/subnet": '{"ipv4":["s"]}'}
+    told = Application("apps/v1", "Deployment", NAMESPACE, "web", UID, annotations=asks)
+    await field.engine.apply(ApplyApplication(application=told))
+    [pool] = [row.name for row in (await field.engine.pools()).pools if row.subnet == "10.2.0.0/16"]
+    field.pod("other")
+    owner = Owner("apps/v1", "Deployment", "web", UID)
+    row = await field.add(field.pod("web-1"), owner=owner, annotations=asks)
+    assert [address.pool for address in row.addresses] == [pool]
+    field.delete("web-1")
+    field.clock.pass_seconds(60)
+    collector = field.collector()
+
+    await field.compare(collector)
+    field.clock.pass_seconds(60)
+    report = await collector.compare()
+
+    assert report.applications == [f"Deployment {NAMESPACE}/web"]
+    assert (await field.engine.pools(pool)).pools == ()
+
+
+async def test_an_application_that_is_gone_goes_with_its_holds(field: Field) -> None:
     gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
     await field.engine.apply(ApplyApplication(application=gone))
     by_hand = Application("apps/v1", "StatefulSet", NAMESPACE, "manual", replicas=2)
