@@ -178,7 +178,7 @@ async def serve_all(population: Population, path: Path) -> None:
 
     async def on_list(request: web.Request) -> web.StreamResponse:
         known = found.get(request.path)
-        return not_found() if known is None else page_of(known, request)
+        return not_found(request) if known is None else page_of(known, request)
 
     app = web.Application()
     app.router.add_get("/{path:.*}", on_list)

@@ -31,9 +31,10 @@ def page_of(found: list[bytes], request: web.Request) -> web.Response:
     return web.Response(body=found[page], content_type="application/json")
 
 
-def not_found() -> web.Response:
+def not_found(request: web.Request) -> web.Response:
     """What an API server says of what it has not."""
-    status = {"code": 404, "reason": "NotFound", "message": "not found"}
+    details = {"name": request.path.rpartition("/")[2]}
+    status = {"code": 404, "reason": "NotFound", "message": "not found", "details": details}
     return web.json_response(status, status=404)
 
 

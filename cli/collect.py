@@ -70,6 +70,8 @@ async def gc(
     yes
         Free however many there are.
     """
+    from ipledger.gc.report import Outcome
+
     settings = flags.settings()
     async with engine_client(connection) as client:
         report = await _compare(client, kubeconfig, settings, dry_run=dry_run, sure=yes)
@@ -80,6 +82,8 @@ async def gc(
         raise CliError(report.failure)
     if report.withheld:
         raise CliError(f"{report.withheld}; --yes frees them")
+    if unconfirmed := report.outcomes(Outcome.UNCONFIRMED):
+        raise CliError(f"the pods of {unconfirmed} allocations could not be read")
     return 0
 
 
@@ -96,7 +100,7 @@ async def _compare(
     try:
         async with connected(kubeconfig) as api:
             await api.call("GET", "/api/v1/namespaces", query={"limit": "1"})  # it fails at once
-            view = View.of(api, random.random)
+            view = View.of(api, settings.interval_s, random.random)
             await view.sync(_SYNC_TIMEOUT_S)
             return await Collector(client, view, settings).compare(**how)
     except (ApiError, ApiUnreachableError, KubeconfigError) as error:

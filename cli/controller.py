@@ -10,7 +10,7 @@ from ipledger.cli import gc_settings, log_flags
 from ipledger.cli.cluster import IN_CLUSTER, parse_cluster
 from ipledger.cli.connection import DEFAULT_SERVER, Server
 from ipledger.cli.errors import UsageError
-from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.gc_settings import CollectorFlags
 from ipledger.cli.listen import parse_http
 from ipledger.cli.log_flags import LogFlags
 
@@ -28,7 +28,7 @@ def controller(
         bool, Parameter(env_var="IPLEDGER_ENDPOINTS", negative="--no-endpoints")
     ] = False,
     lease: Annotated[str, Parameter(env_var="IPLEDGER_LEASE")] = "",
-    flags: GcFlags = gc_settings.DEFAULT,
+    flags: CollectorFlags = gc_settings.RUNNING,
     server: Server = DEFAULT_SERVER,
     logs: LogFlags = log_flags.DEFAULT,
 ) -> None:

@@ -10,9 +10,10 @@ from ipledger.cli.connection import DEFAULT, Connection
 from ipledger.cli.errors import CliError, UsageError
 from ipledger.cli.kinds import Kind, parse_kind
 from ipledger.cli.output import Column, Format, Output, emit, print_facts, print_rows
-from ipledger.cli.past import SOURCE, At, Source, reads
+from ipledger.cli.past import SOURCE, At, Source, moment_of, open_past, reads
 from ipledger.cli.views import (
     ALLOCATION_COLUMNS,
+    ENDED_COLUMNS,
     HOLDER_COLUMNS,
     POOL_COLUMNS,
     RESERVATION_COLUMNS,
@@ -48,13 +49,16 @@ async def describe(
     kind
         `pool`, `subnet`, `reservation` or `allocation`.
     name
-        Its name; of an allocation its id.
+        Its name; of an allocation its id, also of one that was freed: with what freed it.
     """
     from ipledger.engine.queries import AllocationsWhere
 
     what = parse_kind(kind)
     if what in (Kind.APPLICATIONS, Kind.QUARANTINES):
         raise UsageError(f"{kind} cannot be described; `ipledger get {what}` shows them")
+    if what is Kind.ALLOCATIONS:
+        await _describe_allocation(name, at, output, source, connection)
+        return
     async with reads(connection, source, at) as client:
         if what is Kind.POOLS:
             page = await client.pools(name)
@@ -71,13 +75,27 @@ async def describe(
         elif what is Kind.SUBNETS:
             parents = (await client.subnets(name)).subnets
             _print(_only(parents, "subnet", name), SUBNET_COLUMNS, None, output)
-        elif what is Kind.RESERVATIONS:
+        else:
             named = (await client.reservations(name)).reservations
             held = await _allocations(client, AllocationsWhere(reservation=name)) if named else []
             _print(_only(named, "reservation", name), RESERVATION_COLUMNS, held, output)
-        else:
-            rows = await _allocations(client, AllocationsWhere(id=name))
-            _print(_only(rows, "allocation", name), ALLOCATION_COLUMNS, None, output)
+
+
+async def _describe_allocation(
+    name: str, at: str, output: Format, source: Source, connection: Connection
+) -> None:
+    from ipledger.engine.queries import AllocationsWhere
+    from ipledger.replay.ended import ended_row
+
+    async with reads(connection, source, at) as client:
+        rows = await _allocations(client, AllocationsWhere(id=name))
+    if rows:
+        _print(rows[0], ALLOCATION_COLUMNS, None, output)
+        return
+    async with open_past(connection, source) as past:
+        ended = await ended_row(past, name, (await moment_of(past, at, "--at")).position)
+    found = _only([ended] if ended else [], "allocation", name)
+    _print(found, (*ALLOCATION_COLUMNS, *ENDED_COLUMNS), None, output)
 
 
 def _quarantine(row: QuarantineRow) -> str:

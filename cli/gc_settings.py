@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,8 +63,9 @@ class GcFlags:
         from ipledger.gc.settings import Settings
 
         for name in ("additional_grace", "min_age", "count_max"):
-            if getattr(self, name) < 0:
-                raise UsageError(f"--{name.replace('_', '-')}: {getattr(self, name)} is negative")
+            if not 0 <= getattr(self, name) < math.inf:
+                message = f"{getattr(self, name)} is negative or no number"
+                raise UsageError(f"--{name.replace('_', '-')}: {message}")
         if not 0 <= self.share_max <= 1:
             raise UsageError(f"--share-max: {self.share_max} is not between 0 and 1")
         return Settings(
@@ -77,4 +79,27 @@ class GcFlags:
         )
 
 
+@Parameter(name="*", group=Group("Collector", sort_key=8))
+@dataclass(frozen=True, slots=True)
+class CollectorFlags(GcFlags):
+    """The same for a collector that runs on.
+
+    Parameters
+    ----------
+    interval
+        From one full comparison to the next.
+    """
+
+    interval: Annotated[float, _env("INTERVAL")] = 600.0
+
+    def settings(self) -> Settings:
+        """The settings. Raises `UsageError` for a value out of bounds."""
+        import msgspec
+
+        if not 1 <= self.interval < math.inf:
+            raise UsageError(f"--interval: {self.interval} is less than 1 or no number")
+        return msgspec.structs.replace(GcFlags.settings(self), interval_s=self.interval)
+
+
+RUNNING = CollectorFlags()
 DEFAULT = GcFlags()

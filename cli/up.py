@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 from ipledger.cli import gc_settings, log_flags, probe_flags
 from ipledger.cli.cluster import parse_cluster
 from ipledger.cli.errors import UsageError
-from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.gc_settings import CollectorFlags
 from ipledger.cli.listen import parse_http
 from ipledger.cli.log_flags import LogFlags
 from ipledger.cli.probe_flags import ProbeFlags
@@ -31,7 +31,7 @@ def up(
     checkpoint_every: Annotated[int, Parameter(validator=Number(gte=0))] = 1000,
     forecast_window: Annotated[float, Parameter(validator=Number(gt=0))] = 3600.0,
     kubeconfig: str = "",
-    flags: GcFlags = gc_settings.DEFAULT,
+    flags: CollectorFlags = gc_settings.RUNNING,
     probe: ProbeFlags = probe_flags.DEFAULT,
     logs: LogFlags = log_flags.DEFAULT,
 ) -> int:

@@ -200,6 +200,9 @@ OUTLOOK_COLUMNS = (
     field("FIRST REFUSED"),
 )
 
+ENDED_COLUMNS = (field("UNTIL"), field("ENDED"))
+"""What there is more to say of an allocation that was freed."""
+
 ALLOCATION_COLUMNS = (
     field("ID"),
     field("NAMESPACE"),

@@ -48,8 +48,8 @@ def choose(state: State, command: Allocate, selected: Selected) -> Choice | Refu
         return _not_a_family(command, asked)
     if short:
         return _none_left(command, selected, short, tuple(decision))
-    pools = tuple(pool for pool, _ in chosen)
-    return Choice(pools, tuple(_address(pool, value) for pool, value in chosen), tuple(decision))
+    pools = tuple([pool for pool, _ in chosen])
+    return Choice(pools, tuple([_address(pool, value) for pool, value in chosen]), tuple(decision))
 
 
 def still_candidates(state: State, command: Allocate, selected: Selected, held: Allocation) -> bool:

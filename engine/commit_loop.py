@@ -217,7 +217,7 @@ class CommitLoop:
         """Decide what waits, as much as fits one commit; the state is then speculative."""
         batch = _Batch(self._now(), self._monotonic())
         self._sign_checkpoint(batch)
-        state = self._fold.state
+        state, size_max = self._fold.state, self._log.payload_bytes_max
         while self._waiting:
             request, came = self._waiting.take()
             if callable(request.work):
@@ -228,8 +228,8 @@ class CommitLoop:
             batch.is_certain = False
             decision = _decide(state, request.work, batch.time)
             encoded = [commit.encode_event(event) for event in decision.events]
-            size = batch.size + sum(len(event) + 1 for event in encoded)
-            if size > self._log.payload_bytes_max:
+            size = batch.size + sum(map(len, encoded)) + len(encoded)
+            if size > size_max:
                 if batch.events:
                     self._waiting.put_back((request, came), request.node, request.places)
                     break

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from ipledger.engine.commands import Allocate
 from ipledger.engine.refusals import Refusal, invalid
 
 NAME_MAX = 253
 """Characters of a name: the most that Kubernetes lets any of these have."""
+
+_FIELDS = (
+    "pod.namespace",
+    "pod.name",
+    "pod.uid",
+    "network",
+    "networkName",
+    "owner.apiVersion",
+    "owner.kind",
+    "owner.name",
+    "owner.uid",
+)
 
 
 def unknowable(command: Allocate) -> Refusal | None:
@@ -17,22 +27,26 @@ def unknowable(command: Allocate) -> Refusal | None:
     A node could else store as much as it likes with each address, and write on the terminal of
     whoever reads of it.
     """
-    for field, text in _names(command):
-        if len(text) > NAME_MAX or not text.isprintable():
-            what = f"is longer than {NAME_MAX} characters, or has one that cannot be shown"
-            return invalid(field, text, what)
-    return None
+    names = _names(command)
+    if max(map(len, names)) <= NAME_MAX and "".join(names).isprintable():
+        return None
+    what = f"is longer than {NAME_MAX} characters, or has one that cannot be shown"
+    for field, name in zip(_FIELDS, names, strict=False):
+        if len(name) > NAME_MAX or not name.isprintable():
+            return invalid(field, name, what)
+    raise AssertionError("one of the names is at fault")
 
 
-def _names(command: Allocate) -> Iterator[tuple[str, str]]:
+def _names(command: Allocate) -> tuple[str, ...]:
+    """What stands in `_FIELDS`, as far as the command has it."""
     pod, owner = command.pod, command.owner
-    yield "pod.namespace", pod.namespace
-    yield "pod.name", pod.name
-    yield "pod.uid", pod.uid
-    if owner is not None:
-        yield "owner.apiVersion", owner.api_version
-        yield "owner.kind", owner.kind
-        yield "owner.name", owner.name
-        yield "owner.uid", owner.uid
-    yield "network", command.network[:NAME_MAX]
-    yield "networkName", command.network_name[:NAME_MAX]
+    names = (
+        pod.namespace,
+        pod.name,
+        pod.uid,
+        command.network[:NAME_MAX],
+        command.network_name[:NAME_MAX],
+    )
+    if owner is None:
+        return names
+    return (*names, owner.api_version, owner.kind, owner.name, owner.uid)

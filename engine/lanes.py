@@ -138,7 +138,7 @@ class _Nodes:
         self._lanes.clear.is_deaf_to = self._is_turned_away
         self._lanes.crowd.is_deaf_to = self._is_passed_over
         self._lanes.crowd.pause_s = _PAUSE_S
-        self._everybody = await self._lanes.clear.subscribe(self._subject, cb=self._hear)
+        self._everybody = await self._lanes.clear.take(self._subject, self._hear)
 
     async def next_msg(self, timeout: float) -> Message:  # noqa: ASYNC109  # as nats-py has it
         """See `Subscription`."""
@@ -199,7 +199,7 @@ class _Nodes:
             await self._quiet()
             for node in self._apart.values():
                 node.both = set()
-            self._everybody = await lanes.clear.subscribe(self._subject, cb=self._hear)
+            self._everybody = await lanes.clear.take(self._subject, self._hear)
             await _flush(lanes.clear)
         finally:
             self._keeping_apart = None
@@ -226,7 +226,7 @@ class _Nodes:
             return None
         node = self._apart[sender] = _Node()
         hear = partial(self._hear_own, node)
-        node.own = await self._lanes.clear.subscribe(f"{sender.decode()}.*", cb=hear)
+        node.own = await self._lanes.clear.take(f"{sender.decode()}.*", hear)
         if self._apart.get(sender) is node:
             asyncio.get_running_loop().call_later(_BOTH_S, _leave_crowd, node)
         else:  # it has flooded meanwhile

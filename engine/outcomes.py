@@ -61,12 +61,12 @@ def answer_to(command: AnyCommand, decision: Decision, state: State) -> AnyAnswe
     position = str(state.position)
     if decision.refusal is not None:
         return Refused(position, decision.refusal)
-    if isinstance(command, Allocate | ImportAllocation):
-        held = state.allocations.of((command.pod.uid, command.interface))
-        assert held is not None, "an ADD that was not refused has its addresses"
-        return Allocated(position, allocation_row(held))
     event = decision.events[0] if decision.events else None
     match command:
+        case Allocate() | ImportAllocation():
+            held = state.allocations.of((command.pod.uid, command.interface))
+            assert held is not None, "an ADD that was not refused has its addresses"
+            return Allocated(position, allocation_row(held))
         case DeletePool() if not isinstance(event, PoolDeleted):
             return Applied(position, "terminating")
         case DeletePool() | DeleteSubnet() | DeleteReservation() | DeleteApplication():

@@ -69,10 +69,8 @@ def select(state: State, command: Allocate, kept: Allocation | None) -> Selected
         return Selected(pools, clean, NO_SLOT, auto.subnets, auto.events, auto.drafts)
     for rule in _RULES:
         named = rule(state, command, kept)
-        if isinstance(named, Refusal):
-            return named
         if named is not None:
-            return _expanded(state, named)
+            return named if isinstance(named, Refusal) else _expanded(state, named)
     message = (
         f"no pool for {command.pod} interface {command.interface}: no annotation and no CNI "
         "configuration names one, and no pool is a default (spec.default: true)"
@@ -132,7 +130,9 @@ def _by_namespace(state: State, command: Allocate, kept: Allocation | None) -> _
     pools: dict[int, tuple[str, ...]] = {}
     for ip_version, key in pod_annotations.DEFAULT_POOLS.items():
         text = command.namespace_annotations.get(key)
-        names = pod_annotations.read(key, text, tuple[str, ...]) if text else ()
+        if not text:
+            continue
+        names = pod_annotations.read(key, text, tuple[str, ...])
         if isinstance(names, Refusal):
             return names
         pools[ip_version] = names
@@ -164,12 +164,14 @@ _RULES: tuple[Callable[[State, Allocate, Allocation | None], _Found], ...] = (
 def _expanded(state: State, named: Named) -> Selected | Refusal:
     selected: list[tuple[int, tuple[str, ...]]] = []
     for ip_version, patterns in named.pools.items():
+        if not patterns:
+            continue
         names = _names(state, ip_version, patterns, named.fields[ip_version])
         if isinstance(names, Refusal):
             return names
-        if patterns:
-            ranked = sorted(names, key=lambda name: rank(state.pools[name].spec))
-            selected.append((ip_version, tuple(ranked)))
+        if len(names) > 1:
+            names = tuple(sorted(names, key=lambda name: rank(state.pools[name].spec)))
+        selected.append((ip_version, names))
     if not selected:
         field = named.fields[4]
         return Refusal(Reason.NO_POOL_SELECTED, f"{field} names no pool", field)
@@ -204,12 +206,12 @@ def _too_much(patterns: tuple[str, ...], field: str) -> Refusal | None:
     if field and len(patterns) > NAMES_MAX:
         what = f"names {len(patterns)} pools, more than {NAMES_MAX}"
         return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, str(len(patterns)))
-    wildcards = sum(not _WILDCARDS.isdisjoint(pattern) for pattern in patterns)
-    if wildcards > WILDCARDS_MAX:
-        what = f"has {wildcards} wildcards, more than {WILDCARDS_MAX}"
-        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, str(wildcards))
-    long = next((pattern for pattern in patterns if len(pattern) > NAME_MAX), None)
-    if long is not None:
-        what = f"names pool {quote(long)}, which has more than {NAME_MAX} characters"
-        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, long)
+    wildcards = [pattern for pattern in patterns if not _WILDCARDS.isdisjoint(pattern)]
+    if len(wildcards) > WILDCARDS_MAX:
+        what = f"has {len(wildcards)} wildcards, more than {WILDCARDS_MAX}"
+        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, str(len(wildcards)))
+    long = [pattern for pattern in patterns if len(pattern) > NAME_MAX]
+    if long:
+        what = f"names pool {quote(long[0])}, which has more than {NAME_MAX} characters"
+        return Refusal(Reason.BAD_REQUEST, f"{field} {what}", field, long[0])
     return None

@@ -159,21 +159,20 @@ class EngineService:
                 await subscriptions.pop().unsubscribe()
 
     async def _on_node_command(self, message: Message) -> None:
-        node, verb = message.subject.split(".")[-2:]
+        token, verb = message.subject.split(".")[-2:]
         if verb == "show":  # a question, which any replica answers
             return None
-        if not self.engine.has_room(names.node_of(node)):
+        node = names.node_of(token)
+        if not self.engine.has_room(node):
             return await self._refuse(message, _BUSY)
         command = _decoded(message, _NODE_COMMANDS.get(verb))
         if isinstance(command, Refused):
             return await self._refuse(message, command)
         reply: Reply = partial(self._reply, message.reply)
-        command = replace(command, node=names.node_of(node), received=self.engine.clock())
+        command = replace(command, node=node, received=self.engine.clock())
         if self._tells_all:
             return await self._submit(told(message, command, reply))
-        return await self._submit(
-            Request(command, reply, node=command.node, places=places(message.data))
-        )
+        return await self._submit(Request(command, reply, node=node, places=places(message.data)))
 
     async def _on_show(self, message: Message) -> None:
         """A node reads what it holds, and that alone: its key lets it ask no query."""

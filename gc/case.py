@@ -152,7 +152,7 @@ class Case:
         if self.is_terminating:
             parts.append(f"with the deletion timestamp {pod.metadata.deletion_timestamp}")
         parts.append("with an address" if self.has_ips else "without an address")
-        return f"{' '.join(parts)}; node {self.claim.node} {node}"
+        return f"{' '.join(parts)}; node {self.claim.node_of(pod)} {node}"
 
 
 def _micros(seconds: float) -> int:

@@ -8,6 +8,7 @@ import msgspec
 
 from ipledger.events.clock import parse_time
 from ipledger.events.facts import Owner, Pod
+from ipledger.projections.cluster import pods as cluster
 from ipledger.projections.fixed import Place, place_of
 from ipledger.projections.rows import AllocationRow
 
@@ -30,6 +31,11 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     def place(self) -> Place | None:
         """The place that keeps the addresses for one pod after another."""
         return place_of(self.owner, self.pod.namespace, self.pod.name)
+
+    def node_of(self, pod: cluster.Pod | None) -> str:
+        """The node whose kubelet tells of the pod: an agent may have been given another name."""
+        is_own = pod is not None and pod.has_uid(self.pod.uid)
+        return (pod.spec.node_name if pod is not None and is_own else "") or self.node
 
     @property
     def is_of_kubernetes(self) -> bool:

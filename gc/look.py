@@ -26,7 +26,11 @@ from ipledger.gc.settings import Settings
 from ipledger.gc.valve import NO_PODS, Valve
 from ipledger.gc.view import View
 from ipledger.projections.applications import ApplicationKey, key_of_owner
-from ipledger.projections.cluster.live.api import ApiError, ApiUnreachableError
+from ipledger.projections.cluster.live.api import (
+    ApiError,
+    ApiUnreachableError,
+    ApiUnreadableError,
+)
 from ipledger.projections.cluster.nodes import Node
 from ipledger.projections.cluster.pods import Pod
 
@@ -62,7 +66,8 @@ class Looker:
         """The claims that are not simply kept, as the watches have it."""
         found: list[tuple[Claim, Judgement]] = []
         for claim in claims:
-            judgement = judge(self._case(claim, self.view.pod_of(claim), self.view.node_of(claim)))
+            pod = self.view.pod_of(claim)
+            judgement = judge(self._case(claim, pod, self.view.node_of(claim, pod)))
             report.count(judgement)
             if judgement.verdict is not Verdict.KEEP:
                 found.append((claim, judgement))
@@ -136,7 +141,11 @@ class Looker:
     async def _confirm(
         self, claim: Claim, first: Judgement, report: Report
     ) -> tuple[Claim, Judgement] | None:
-        """A failed read ends the whole look: what such a server says of others is not asked."""
+        """A failed read ends the whole look: what such a server says of others is not asked.
+
+        One that only this pod cannot be read by, forbidden or in a shape that nobody knows, does
+        not: the leaks of all others would stay for as long as it does.
+        """
         if report.failure:
             report.add(claim, first, Outcome.UNCONFIRMED, report.failure)
             return None
@@ -144,7 +153,8 @@ class Looker:
             confirmed = await self._read_again(claim)
         except (ApiError, ApiUnreachableError) as error:
             metrics.API_FAILURES.inc()
-            report.failure = report.failure or f"the API server could not be asked: {error}"
+            if not _is_of_one(error):
+                report.failure = report.failure or f"the API server could not be asked: {error}"
             report.add(claim, first, Outcome.UNCONFIRMED, str(error))
             return None
         if confirmed.verdict is not Verdict.FREE:
@@ -161,8 +171,8 @@ class Looker:
         """
         pod = await self.view.read_pod(claim)
         if pod is None or not pod.metadata.is_terminating:  # its node makes no difference
-            return judge(self._case(claim, pod, self.view.node_of(claim)))
-        return judge(self._case(claim, pod, await self.view.read_node(claim)))
+            return judge(self._case(claim, pod, self.view.node_of(claim, pod)))
+        return judge(self._case(claim, pod, await self.view.read_node(claim, pod)))
 
     async def _release(self, claim: Claim, judgement: Judgement, report: Report) -> None:
         attributes = {"ipledger.allocation": claim.allocation, "ipledger.reason": judgement.why}
@@ -212,6 +222,13 @@ class Looker:
             seen = self._seen.setdefault(claim.pod.uid, now)
             return dataclasses.replace(case, seen=seen)
         return case
+
+
+def _is_of_one(error: ApiError | ApiUnreachableError) -> bool:
+    """Whether a read failed for what was read, and not for the server."""
+    if isinstance(error, ApiError):
+        return error.reason == "Forbidden"
+    return isinstance(error, ApiUnreadableError)
 
 
 def _tell(message: str, claim: Claim, reason: str, context: str, position: str = "") -> None:

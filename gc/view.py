@@ -69,10 +69,14 @@ class View:
     random: Callable[[], float]
 
     @classmethod
-    def of(cls, api: Api, random: Callable[[], float]) -> View:
-        """Of the cluster that an API server tells of."""
-        pods = Watch(api, kinds.PODS, random=random)
-        return cls(api, pods, Watch(api, kinds.NODES, random=random), random)
+    def of(cls, api: Api, interval_s: float, random: Callable[[], float]) -> View:
+        """Of the cluster that an API server tells of; what is older than that is listed anew.
+
+        What a watch wrongly says is there is never read directly, and would be kept for ever.
+        """
+        pods = Watch(api, kinds.PODS, random=random, list_every_s=interval_s)
+        nodes = Watch(api, kinds.NODES, random=random, list_every_s=interval_s)
+        return cls(api, pods, nodes, random)
 
     @property
     def is_synced(self) -> bool:
@@ -93,17 +97,17 @@ class View:
         """The pod that has a claim's name, as the watch has it."""
         return self.pods.objects.get(claim.pod.namespace, claim.pod.name)
 
-    def node_of(self, claim: Claim) -> Node | None:
-        """The node of a claim, as the watch has it."""
-        return self.nodes.objects.get("", claim.node)
+    def node_of(self, claim: Claim, pod: Pod | None) -> Node | None:
+        """The node of a claim, whose pod is like this, as the watch has it."""
+        return self.nodes.objects.get("", claim.node_of(pod))
 
     async def read_pod(self, claim: Claim) -> Pod | None:
         """The pod that has a claim's name now."""
         return await self._read(kinds.PODS, claim.pod.name, claim.pod.namespace)
 
-    async def read_node(self, claim: Claim) -> Node | None:
-        """The node of a claim now."""
-        return await self._read(kinds.NODES, claim.node)
+    async def read_node(self, claim: Claim, pod: Pod) -> Node | None:
+        """The node of a claim, whose pod is like this, now."""
+        return await self._read(kinds.NODES, claim.node_of(pod))
 
     async def knows_pods(self) -> bool:
         """Whether the API server knows of any pod now.
@@ -143,14 +147,12 @@ class View:
         raise ApiError(404, "NotFound", f"{api_version} has no kind {name}")
 
     async def _read(self, kind: Kind[kinds.O], name: str, namespace: str = "") -> kinds.O | None:
-        path = kind.path(namespace, name)
         try:
-            answer = await self.api.call("GET", path, timeout_s=READ_TIMEOUT_S)
+            return await self.api.get(kind, name, namespace, timeout_s=READ_TIMEOUT_S)
         except ApiError as error:
-            if error.reason == "NotFound":  # not a proxy's 404
+            if error.says_there_is_no(name):
                 return None
             raise
-        return decode(msgspec.json.Decoder(kind.shape), answer)
 
 
 async def _until_synced(watch: Watch[kinds.O]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from support.apiserver import ApiServer
+from support.desk import SECOND
 from support.terminal import MANIFESTS, Cli, Clock
 from support.transcripts import check
 
@@ -15,6 +17,7 @@ from ipledger.engine.client import EngineClient
 from ipledger.engine.commands import Allocate
 from ipledger.events.clock import parse_time
 from ipledger.events.facts import Pod
+from ipledger.events.wall_clock import wall_clock
 from ipledger.kube.manifest import Manifest, parse
 
 
@@ -55,3 +58,11 @@ async def test_gc_prints_what_was_recorded(
         command = Allocate(pod=pod, sandbox=f"s{number}", interface="eth0", node="worker-1")
         await engine.allocate(command)
     await check(cli, "gc")
+
+    told = (await cli("describe", "allocation", "a2")).stdout
+    [ended] = [line for line in told.splitlines() if line.startswith("Ended")]
+    found = re.fullmatch(
+        "Ended +freed by gc: gone: no pod shop/web-1, confirmed at (?P<time>[-0-9T:.]+Z)", ended
+    )
+    assert found, ended
+    assert abs(parse_time(found["time"]) - wall_clock()) < 600 * SECOND

@@ -110,10 +110,11 @@ def names(found: Object) -> list[str]:
 
 
 @contextlib.contextmanager
-def refused(status: int, reason: str) -> Any:
+def refused(status: int, reason: str, name: str = "") -> Any:
     with pytest.raises(ApiError) as caught:
         yield
     assert (caught.value.status, caught.value.reason) == (status, reason)
+    assert caught.value.name == name or not name
 
 
 @pytest_asyncio.fixture
@@ -218,11 +219,11 @@ async def test_a_version_is_not_accepted_in_a_new_object(cluster: Cluster) -> No
 
 
 async def test_what_is_not_there_is_not_found(cluster: Cluster) -> None:
-    with refused(404, "NotFound"):
+    with refused(404, "NotFound", "none"):
         await cluster.call("GET", cluster.path("configmaps", "none"))
-    with refused(404, "NotFound"):
+    with refused(404, "NotFound", "none"):
         await cluster.call("DELETE", cluster.path("configmaps", "none"))
-    with refused(404, "NotFound"):
+    with refused(404, "NotFound", "none"):
         await cluster.call("PATCH", cluster.path("configmaps", "none"), {}, MERGE_PATCH)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ipledger.cli.gc_settings import GcFlags
+from ipledger.cli.gc_settings import CollectorFlags
 from ipledger.gc.judge import TABLE
 from ipledger.gc.report import Outcome
 from ipledger.gc.settings import DEFAULT
@@ -24,7 +24,7 @@ def test_the_rows_of_the_table_are_on_the_page_in_their_order(number: int) -> No
     assert len(judged) == len(TABLE)
 
 
-@pytest.mark.parametrize("field", dataclasses.fields(GcFlags), ids=lambda field: field.name)
+@pytest.mark.parametrize("field", dataclasses.fields(CollectorFlags), ids=lambda field: field.name)
 def test_each_flag_is_on_the_page_with_its_variable_and_default(
     field: dataclasses.Field[object],
 ) -> None:
@@ -36,7 +36,11 @@ def test_each_flag_is_on_the_page_with_its_variable_and_default(
 
 
 def test_flags_that_are_not_given_are_the_defaults_of_the_settings() -> None:
-    assert GcFlags().settings() == DEFAULT
+    assert CollectorFlags().settings() == DEFAULT
+
+
+def test_the_interval_is_what_was_asked_for() -> None:
+    assert CollectorFlags(interval=5.0).settings().interval_s == 5.0
 
 
 @pytest.mark.parametrize("outcome", Outcome)

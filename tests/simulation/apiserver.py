@@ -114,7 +114,7 @@ class SimulatedApi(Api):
             return server.list(plural)
         found = server.get(plural, key)
         if found is None:
-            raise ApiError(404, "NotFound", f"{plural} {key} not found")
+            raise ApiError(404, "NotFound", f"{plural} {key} not found", name=key[1])
         return json.dumps(found).encode()
 
     async def _arrive(self, path: str, timeout_s: float) -> None:
@@ -126,7 +126,8 @@ class SimulatedApi(Api):
         if server.mood.is_away:
             raise ApiUnreachableError(f"GET {path}: connection refused")
         if server.random.random() < server.mood.proxied:
-            raise ApiError(404, "", "page not found")
+            lost = ApiError(404, "NotFound", 'clusters "c-1" not found', name="c-1")
+            raise server.random.choice((ApiError(404, "", "page not found"), lost))
         if server.random.random() < server.mood.failing:
             raise ApiError(503, "ServiceUnavailable", "not now", 1.0)
 

@@ -65,6 +65,16 @@ def a_proxys_404_is_a_pod_that_is_gone() -> Patch:
     return mock.patch.object(view.View, "read_pod", careless)
 
 
+@mutation("ADR 53, the order of reads", "api-proxy", "api-stale")
+def a_404_about_the_cluster_is_a_pod_that_is_gone() -> Patch:
+    """Kubernetes' own word is believed, whatever it is about."""
+
+    def says(self: ApiError, name: str) -> bool:
+        return self.reason == "NotFound"
+
+    return mock.patch.object(ApiError, "says_there_is_no", says)
+
+
 @mutation("ADR 53, the condition", "stop-collector", first=105)
 def a_release_has_no_condition() -> Patch:
     """The collector frees the allocation, whoever has it now."""
@@ -140,11 +150,20 @@ def what_vanished_from_a_list_is_not_missed() -> Patch:
     return mock.patch.object(Mirror, "end_list", end_list)
 
 
-@mutation("ADR 81", "api-restore")
+@mutation("ADR 81", "api-restore", first=9)
 def a_server_that_was_put_back_is_waited_for() -> Patch:
-    """A watch goes on from the version that it knows, whatever the server counts."""
+    """A watch goes on from the version that it knows, whatever the server counts.
+
+    Lists that are made again would make good for it; one list is missed by later seeds only.
+    """
 
     async def ask_version(self: Watch[Any]) -> None:
         pass
 
-    return mock.patch.object(Watch, "_ask_version", ask_version)
+    return mock.patch.multiple(Watch, _ask_version=ask_version, _is_list_old=False)
+
+
+@mutation("ADR 125", "api-restore", first=17)
+def a_list_is_made_once() -> Patch:
+    """What a watch has stays there until the watch says otherwise."""
+    return mock.patch.object(Watch, "_is_list_old", False)

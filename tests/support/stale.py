@@ -16,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from support.apiserver import ApiServer, Call
-from support.apiserver.errors import StatusError
+from support.apiserver.errors import no_object
 from support.apiserver.server import Route
 from support.apiserver.store import Event, Store
 
@@ -96,7 +96,7 @@ class StaleServer(ApiServer):
             store = self._reads if self.read_lag_s else self.truth
             known = store.get(route.resource.full_name, route.key)
             if known is None:
-                raise StatusError("NotFound", f'{route.resource.plural} "{route.name}" not found')
+                raise no_object(route.resource.plural, route.name)
             return 200, {**known, "apiVersion": route.resource.api_version}
         code, body = await super()._answer(request, route, call)
         if self.blank and call.verb == "list" and route.resource.plural == "pods":

@@ -350,6 +350,24 @@ async def test_a_server_put_back_that_counts_its_versions_again_is_listed_again(
         await heard.named("web")
 
 
+async def test_a_server_put_back_that_has_counted_on_is_noticed_by_the_next_list_that_is_due(
+    server: ApiServer, api: Api
+) -> None:
+    """By its version it is ahead: nothing but a list tells of what it lost."""
+    pod(server, "web")
+    pod(server, "lost")
+    async with hearing(watch(api, list_every_s=0.0)) as heard:
+        await heard.named("web", "lost")
+        await server.until_watched()
+        await server.stop()
+        server.delete("pods", "lost", "default")
+        server.store.events.clear()
+        server.store.revision += 10
+        await server.start()
+        await heard.named("web")
+        assert whole_lists(server) == 2
+
+
 async def test_another_object_under_a_version_that_is_known_is_told(
     server: ApiServer, api: Api
 ) -> None:

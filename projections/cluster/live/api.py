@@ -14,7 +14,7 @@ import aiohttp
 import msgspec
 
 from ipledger.projections.cluster.kinds import Kind, O
-from ipledger.projections.cluster.metadata import is_name
+from ipledger.projections.cluster.metadata import Key, is_name
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -37,22 +37,40 @@ class ApiSilentError(ApiUnreachableError):
     """Nothing came for as long as was allowed."""
 
 
-class ApiError(Exception):
-    """The server answered, with an error. `status` is that of HTTP, `reason` Kubernetes' word."""
+class ApiUnreadableError(ApiUnreachableError):
+    """A whole answer came, and is not what was asked for."""
 
-    def __init__(self, status: int, reason: str, message: str, retry_after_s: float = 0) -> None:
+
+class ApiError(Exception):
+    """The server answered, with an error.
+
+    `status` is that of HTTP, `reason` Kubernetes' word, `name` the object's that it is about.
+    """
+
+    def __init__(
+        self, status: int, reason: str, message: str, retry_after_s: float = 0, name: str = ""
+    ) -> None:
         super().__init__(f"{status} {reason}: {message}" if reason else f"{status}: {message}")
         self.status = status
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.name = name
 
     @property
     def is_expired(self) -> bool:
         """Whether the version or the token that was asked for is too old."""
         return self.status == 410
 
+    def says_there_is_no(self, name: str) -> bool:
+        """Whether an API server says that it has no object of that name.
+
+        A proxy's 404 has another reason or none, or is about another thing: about the cluster.
+        """
+        return self.reason == "NotFound" and self.name == name
+
 
 class _Details(msgspec.Struct, rename="camel"):
+    name: str = ""
     retry_after_seconds: float = 0
 
 
@@ -66,8 +84,14 @@ class Status(msgspec.Struct):
 
     def error(self, status: int = 0) -> ApiError:
         """The error that it tells."""
-        retry_after_s = self.details.retry_after_seconds if self.details else 0
-        return ApiError(self.code or status, self.reason, self.message, retry_after_s)
+        details = self.details or _Details()
+        return ApiError(
+            self.code or status,
+            self.reason,
+            self.message,
+            details.retry_after_seconds,
+            details.name,
+        )
 
 
 _decode_status = msgspec.json.Decoder(Status).decode
@@ -98,17 +122,30 @@ class Api:
         async with self._answered(method, path, body, query, content_type, limits) as response:
             return await response.read()
 
-    async def get(self, kind: Kind[O], name: str, namespace: str = "") -> O:
+    async def get(
+        self,
+        kind: Kind[O],
+        name: str,
+        namespace: str = "",
+        *,
+        timeout_s: float = _CALL_TIMEOUT_S,
+    ) -> O:
         """One object. Raises `ApiError` (404 if it is not there) or `ApiUnreachableError`.
 
         Names come from references that anybody can write, and go into a path: what cannot be a
-        name is not there.
+        name is not there. An answer that is another object, or none, is `ApiUnreadableError`.
         """
-        for given in (name, namespace):
-            if given and not is_name(given):
-                raise ApiError(404, "NotFound", f"{given!r} cannot be a name of Kubernetes")
-        answer = await self.call("GET", kind.path(namespace, name))
-        return decode(msgspec.json.Decoder(kind.shape), answer)
+        namespace = namespace if kind.is_namespaced else ""
+        if not is_name(name) or (namespace and not is_name(namespace)):
+            message = f"{namespace}/{name!r} cannot be a name of Kubernetes"
+            raise ApiError(404, "NotFound", message, name=name)
+        path = kind.path(namespace, name)
+        found = decode(
+            msgspec.json.Decoder(kind.shape), await self.call("GET", path, timeout_s=timeout_s)
+        )
+        if found.key != Key(namespace, name):
+            raise ApiUnreadableError(f"GET {path}: the answer is {str(found.key)!r}")
+        return found
 
     @contextlib.asynccontextmanager
     async def stream(
@@ -192,8 +229,8 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes]:
 
 
 def decode(decoder: msgspec.json.Decoder[T], answer: bytes | msgspec.Raw) -> T:
-    """An answer as what it should be. Raises `ApiUnreachableError` if it is something else."""
+    """An answer as what it should be. Raises `ApiUnreadableError` if it is something else."""
     try:
         return decoder.decode(answer)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ApiUnreachableError(f"an answer that cannot be read: {error}") from error
+        raise ApiUnreadableError(f"an answer that cannot be read: {error}") from error

@@ -8,7 +8,8 @@ How it goes on after trouble:
   come every minute, but not of a kind that did not change since the watch began.
 - After either, the server is asked which version it is at. One that was put back to an old state
   counts from there again, and tells nothing until it comes to the version that was heard of:
-  then everything is listed again (ADR 81).
+  then everything is listed again (ADR 81). One that has come there meanwhile cannot be told from
+  one that was never put back: whoever must not keep what is gone lists anew at times (ADR 125).
 - That version is too old (410, as an answer or as an event), or the server cannot go on for
   another reason: everything is listed again, and the mirror computes what vanished meanwhile.
 - A list's token is too old (410): the list begins again, in one piece.
@@ -20,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
@@ -71,7 +73,8 @@ class Watch(Generic[O]):
 
     `from_cache` lets the server answer lists from its cache, never older than what was seen
     before: right for the many agents, whose lists would each read every pod from etcd. Without
-    it, lists are consistent reads in pages. `random` gives numbers from 0 to 1.
+    it, lists are consistent reads in pages. Where a watch ends, a list older than `list_every_s`
+    is made again. `random` gives numbers from 0 to 1.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Watch(Generic[O]):
         page_objects: int = _PAGE_OBJECTS,
         pauses: Pauses | None = None,
         silence_s: float = _SILENCE_S,
+        list_every_s: float = math.inf,
     ) -> None:
         self.objects: Mirror[O] = Mirror()
         self.counts = WatchCounts(kind.plural)
@@ -98,6 +102,8 @@ class Watch(Generic[O]):
         self._page_objects = page_objects
         self._pauses = pauses or Pauses(random)
         self._silence_s = silence_s
+        self._list_every_s = list_every_s
+        self._listed_at = 0.0  # by the loop's clock
         self._version = ""  # of the last thing heard
         self._must_list = True
         self._must_ask = False  # whether the server is at our version at all
@@ -109,7 +115,8 @@ class Watch(Generic[O]):
         The mirror `objects` is ahead of what was yielded by one page at most.
         """
         while True:
-            steps = self._list() if self._must_list else self._follow()
+            was_watched = not self._must_list
+            steps = self._follow() if was_watched else self._list()
             try:
                 async with contextlib.aclosing(steps):
                     async for change in steps:
@@ -117,6 +124,11 @@ class Watch(Generic[O]):
             except (ApiError, ApiUnreachableError, _ListAgainError) as error:
                 self._must_ask = True
                 await self._pause(error)
+            self._must_list |= was_watched and self._is_list_old
+
+    @property
+    def _is_list_old(self) -> bool:
+        return asyncio.get_running_loop().time() - self._listed_at >= self._list_every_s
 
     @property
     def is_synced(self) -> bool:
@@ -159,6 +171,7 @@ class Watch(Generic[O]):
         )
         self._version = page.resource_version
         self._must_list = self._must_ask = self._in_one_piece = False
+        self._listed_at = asyncio.get_running_loop().time()
         self.counts.lists += 1
         self.counts.is_synced = True
         self._heard()

@@ -23,7 +23,10 @@ CODES = {
 
 
 class StatusError(Exception):
-    """A call that is answered with an error, with `metadata` in the answer's."""
+    """A call that is answered with an error, with `metadata` in the answer's.
+
+    `name` is the object's that it is about.
+    """
 
     def __init__(
         self,
@@ -31,12 +34,14 @@ class StatusError(Exception):
         message: str,
         *,
         retry_after_s: int = 0,
+        name: str = "",
         metadata: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.code = CODES[reason]
         self.reason = reason
+        self.name = name
         self.metadata = dict(metadata or {})
 
     def status(self) -> dict[str, Any]:
@@ -48,6 +53,15 @@ class StatusError(Exception):
             "status": "Failure",
             "message": str(self),
             "reason": self.reason,
-            "details": {"retryAfterSeconds": self.retry_after_s} if self.retry_after_s else {},
+            "details": self._details(),
             "code": self.code,
         }
+
+    def _details(self) -> dict[str, Any]:
+        given = {"name": self.name, "retryAfterSeconds": self.retry_after_s}
+        return {key: value for key, value in given.items() if value}
+
+
+def no_object(resource: str, name: str) -> StatusError:
+    """What is said of an object that is not there."""
+    return StatusError("NotFound", f'{resource} "{name}" not found', name=name)

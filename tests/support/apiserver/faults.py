@@ -31,14 +31,15 @@ class Call:
 class Fault:
     """Goes wrong with the next `times` calls of a verb and resource ('' means any).
 
-    `error` is answered; `gate` must be opened first; `drop` breaks the connection, behind
-    `after_bytes` of a good answer; `ends` lets a watch end at once.
+    `error` is answered, or `answer`, as if all were well; `gate` must be opened first; `drop`
+    breaks the connection, behind `after_bytes` of a good answer; `ends` lets a watch end at once.
     """
 
     verb: str = ""
     resource: str = ""
     times: int = 1
     error: StatusError | None = None
+    answer: dict[str, Any] | None = None
     headers: dict[str, str] = field(default_factory=dict[str, str])
     gate: asyncio.Event | None = None
     drop: bool = False

@@ -13,7 +13,7 @@ from typing import Any
 from aiohttp import web
 
 from support.apiserver import writes
-from support.apiserver.errors import StatusError
+from support.apiserver.errors import StatusError, no_object
 from support.apiserver.faults import Call, Fault
 from support.apiserver.resources import BUILT_IN, DEFINITIONS, Resource, custom
 from support.apiserver.selectors import Object, Selects, selects
@@ -190,6 +190,8 @@ class ApiServer:
             fault = next((fault for fault in self.faults if fault.takes(call)), Fault(times=0))
             if fault.gate is not None:
                 await fault.gate.wait()
+            if fault.answer is not None:
+                return web.json_response(fault.answer)
             if fault.error is not None:
                 status = fault.error.status()
                 return web.json_response(status, status=status["code"], headers=fault.headers)
@@ -236,7 +238,7 @@ class ApiServer:
             case "GET" if route.name:
                 known = store.get(resource.full_name, key)
                 if known is None:
-                    raise StatusError("NotFound", f'{resource.full_name} "{route.name}" not found')
+                    raise no_object(resource.full_name, route.name)
                 return 200, {**known, "apiVersion": resource.api_version}
             case "GET":
                 await self._until_cached(resource, call.query)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from support.apiserver import patches
-from support.apiserver.errors import StatusError
+from support.apiserver.errors import StatusError, no_object
 from support.apiserver.resources import Resource
 from support.apiserver.selectors import Object
 from support.apiserver.store import Key, Store
@@ -54,7 +54,7 @@ def create(store: Store, resource: Resource, namespace: str, body: Object) -> Ob
             message = "the namespace of the provided object does not match the namespace sent"
             raise StatusError("BadRequest", message)
         if store.get("namespaces", ("", namespace)) is None:
-            raise StatusError("NotFound", f'namespaces "{namespace}" not found')
+            raise no_object("namespaces", namespace)
     key = (namespace, name)
     if store.get(resource.full_name, key) is not None:
         raise StatusError("AlreadyExists", f'{resource.full_name} "{name}" already exists')
@@ -113,7 +113,7 @@ def patch(
 def _known(store: Store, resource: Resource, key: Key) -> Object:
     known = store.get(resource.full_name, key)
     if known is None:
-        raise StatusError("NotFound", f'{resource.full_name} "{key[1]}" not found')
+        raise no_object(resource.full_name, key[1])
     return known
 
 
