@@ -59,9 +59,12 @@ class EndedAttachments:
     def by_name(self) -> dict[Attachment, int]:
         """When each attachment ended last, as it is from here on."""
         if self._ended_at is None:
-            self._ended_at = {attachment: ended_at for ended_at, attachment in self.frozen()}
+            self._ended_at = {each: ended_at for ended_at, those in self._order for each in those}
         return self._ended_at
 
-    def frozen(self) -> list[tuple[int, Attachment]]:
-        """When each attachment ended, in order. To `end` them in this order restores them."""
-        return [(ended_at, each) for ended_at, those in self._order for each in those]
+    def frozen(self) -> list[tuple[int, list[Attachment]]]:
+        """Which attachments ended when, in order. To `end` them in this order restores them."""
+        ended = list(self._order)
+        if ended:
+            ended[-1] = self._newest_at, self._newest.copy()
+        return ended

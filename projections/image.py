@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple, TypeAlias, TypeVar
 
 import msgspec
@@ -116,7 +117,7 @@ class Frozen(NamedTuple):
 
     realm: Realm
     pools: list[FrozenPool]
-    ended: list[tuple[int, Attachment]]
+    ended: list[tuple[int, list[Attachment]]]
     refused: list[Identity]
     refusals: list[str]
     allocations: list[Allocation]
@@ -151,14 +152,18 @@ def _blocks(frozen: Frozen) -> Iterator[AnyBlock]:
             numbers([last for _, last in pool.fresh]),
         )
         yield from _released(pool)
-    for part in _parts(frozen.ended):
-        times, attachments = zip(*part, strict=True)
-        sandboxes, interfaces = zip(*attachments, strict=True)
-        yield Ended(column(times), list(sandboxes), column(interfaces))
+    yield from _ended(frozen.ended)
     for refused, keys in zip(_parts(frozen.refused), _parts(frozen.refusals), strict=True):
         uids, interfaces = zip(*refused, strict=True)
         yield Refusals(list(uids), column(interfaces), column(keys))
     yield from map(_live, _parts(frozen.allocations))
+
+
+def _ended(ended: Sequence[tuple[int, list[Attachment]]]) -> Iterator[Ended]:
+    rows = ((time, *attachment) for time, attachments in ended for attachment in attachments)
+    while part := list(islice(rows, BLOCK_ROWS)):
+        times, sandboxes, interfaces = zip(*part, strict=True)
+        yield Ended(column(times), list(sandboxes), column(interfaces))
 
 
 def _released(pool: FrozenPool) -> Iterator[Released]:
