@@ -62,3 +62,12 @@ def test_whatever_ends_when_the_last_time_within_the_fence_is_told(
         for name, at in last.items():
             expected = at if now - at < FENCE_MICROS else None
             assert ended.ended_at((name, "eth0"), now) == expected
+
+
+def test_what_was_frozen_stays_as_it_was_though_more_ends_in_the_same_moment() -> None:
+    ended = EndedAttachments()
+    ended.end(ETH0, NOON)
+    frozen = ended.frozen()
+    ended.end(NET1, NOON)
+    assert frozen == [(NOON, [ETH0])]
+    assert ended.frozen() == [(NOON, [ETH0, NET1])]
