@@ -130,10 +130,11 @@ async def fill(url: str) -> None:
 
 async def collect(url: str, kubeconfig: Path) -> dict[str, float]:
     """The collector's process: list everything, compare, compare again."""
+    settings = Settings(min_age_s=0)
     nc = await nats.connect(url)
     async with connected(kubeconfig) as api:
-        view = View.of(api, lambda: 0.5)
-        collector = Collector(EngineClient(nc, timeout_s=60.0), view, Settings(min_age_s=0))
+        view = View.of(api, settings.interval_s, lambda: 0.5)
+        collector = Collector(EngineClient(nc, timeout_s=60.0), view, settings)
         start_mib = resident_mib(os.getpid(), "VmHWM")
         started = time.perf_counter()
         await view.sync(120)

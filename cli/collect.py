@@ -100,7 +100,7 @@ async def _compare(
     try:
         async with connected(kubeconfig) as api:
             await api.call("GET", "/api/v1/namespaces", query={"limit": "1"})  # it fails at once
-            view = View.of(api, random.random)
+            view = View.of(api, settings.interval_s, random.random)
             await view.sync(_SYNC_TIMEOUT_S)
             return await Collector(client, view, settings).compare(**how)
     except (ApiError, ApiUnreachableError, KubeconfigError) as error:

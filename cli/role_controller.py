@@ -169,7 +169,7 @@ async def running_controller(
             exposition.add(source)
         work = [controller.run()]
         if options.collecting is not None:
-            view = View.of(api, random.random, options.collecting.interval_s)
+            view = View.of(api, options.collecting.interval_s, random.random)
             work.append(Collector(engine, view, options.collecting).run())
             exposition.add(metrics.REGISTRY)
             exposition.add(WatchMetrics("collector", view.watches))

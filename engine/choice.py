@@ -36,7 +36,8 @@ def choose(state: State, command: Allocate, selected: Selected) -> Choice | Refu
     short: list[int] = []
     for ip_version, names in selected.pools:
         candidates = [selected.drafts.get(name) or state.pools[name] for name in names]
-        found = _first(candidates, command, ip_version, asked.pop(ip_version, None), decision)
+        static = asked.pop(ip_version, None)
+        found = _first(state, candidates, command, (ip_version, static), decision)
         if isinstance(found, Refusal):
             return found
         if found is None:
@@ -80,21 +81,24 @@ def _by_version(held: Allocation) -> dict[int, int]:
 
 
 def _first(
+    state: State,
     pools: Sequence[Pool],
     command: Allocate,
-    ip_version: int,
-    static: int | None,
+    asked: tuple[int, int | None],
     decision: list[Candidate],
 ) -> tuple[Pool, int] | Refusal | None:
-    """The first pool that may serve and has an address; each pool's verdict goes to `decision`."""
-    identity = (command.pod.uid, command.interface)
+    """The first pool that may serve and has an address; each pool's verdict goes to `decision`.
+
+    `asked` is the IP version, and the address that was asked for.
+    """
+    identity, (ip_version, static) = (command.pod.uid, command.interface), asked
     chosen: tuple[Pool, int] | None = None
     for pool in pools:
         name = pool.spec.name
         if chosen is not None:
             decision.append(Candidate(name, ip_version, Verdict.NOT_REACHED))
             continue
-        offer = passed_over(pool, ip_version, command) or _offer(pool, identity, static)
+        offer = passed_over(pool, ip_version, command) or _offer(state, pool, identity, static)
         if isinstance(offer, Refusal):
             return offer
         if isinstance(offer, Candidate):
@@ -105,7 +109,9 @@ def _first(
     return chosen
 
 
-def _offer(pool: Pool, identity: Identity, static: int | None) -> int | Candidate | Refusal:
+def _offer(
+    state: State, pool: Pool, identity: Identity, static: int | None
+) -> int | Candidate | Refusal:
     """The address that a pool gives, or the verdict on one that has none to give."""
     name, ip_version = pool.spec.name, pool.spec.ip_version
     if static is None:
@@ -116,7 +122,7 @@ def _offer(pool: Pool, identity: Identity, static: int | None) -> int | Candidat
         detail = f"{len(pool.taken)} of {pool.total} addresses in use{reserved}"
         return Candidate(name, ip_version, Verdict.EXHAUSTED, detail)
     if static in pool.taken:
-        return _taken(pool, static)
+        return _taken(state, pool, static)
     if pool.can_take(static):
         return static
     detail = f"{format_ip(ip_version, static)} is not an address it can give"
@@ -129,8 +135,8 @@ def _address(pool: Pool, address: int) -> Address:
     return Address(spec.name, text, spec.gateway)
 
 
-def _taken(pool: Pool, address: int) -> Refusal:
-    holder = pool.taken[address]
+def _taken(state: State, pool: Pool, address: int) -> Refusal:
+    holder = state.allocations.numbered(pool.taken[address])
     text = format_ip(pool.spec.ip_version, address)
     message = (
         f"annotation {pod_annotations.STATIC_IP}: {text} is held by pod {holder.pod} ({holder.id})"

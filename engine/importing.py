@@ -139,7 +139,7 @@ def _faults(state: State, command: ImportAllocation) -> Iterator[Refusal]:
             yield Refusal(Reason.POOL_UNKNOWN, message, f"{field}.pool", address.pool)
         else:
             yield from _pool_faults(pool, command, f"{field}.pool")
-            yield from _address_faults(pool, address, f"{field}.address")
+            yield from _address_faults(state, pool, address, f"{field}.address")
 
 
 def _place_faults(state: State, command: ImportAllocation) -> Iterator[Refusal]:
@@ -169,7 +169,7 @@ def _pool_faults(pool: Pool, command: ImportAllocation, field: str) -> Iterator[
             yield Refusal(Reason.AUTO_POOL, message, field, name)
 
 
-def _address_faults(pool: Pool, address: Address, field: str) -> Iterator[Refusal]:
+def _address_faults(state: State, pool: Pool, address: Address, field: str) -> Iterator[Refusal]:
     spec, text = pool.spec, address.address
     ip_version, value = parse_ip(address.ip)
     length = spec.subnet.partition("/")[2]
@@ -182,6 +182,6 @@ def _address_faults(pool: Pool, address: Address, field: str) -> Iterator[Refusa
         message = f"{field}: {text!r} {why} of pool {spec.name!r}"
         yield Refusal(Reason.ADDRESS_OUTSIDE_POOL, message, field, text)
     elif value in pool.taken:
-        holder = pool.taken[value]
+        holder = state.allocations.numbered(pool.taken[value])
         message = f"{field}: {text!r} is held by pod {holder.pod} ({holder.id})"
         yield Refusal(Reason.ADDRESS_IN_USE, message, field, text)

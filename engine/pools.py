@@ -36,7 +36,7 @@ def apply_pool(state: State, command: ApplyPool) -> tuple[AnyEvent, ...] | Refus
     if existing is not None and existing.spec == spec:
         return ()
     refusal = (
-        _immutable(existing, spec) or _removes_held(existing, spec) if existing else None
+        _immutable(existing, spec) or _removes_held(state, existing, spec) if existing else None
     ) or conflict(state, spec)
     if refusal is not None:
         return refusal
@@ -107,13 +107,13 @@ def _immutable(pool: Pool, spec: PoolSpec) -> Refusal | None:
     return Refusal(Reason.FIELD_IMMUTABLE, message, "spec.subnet", spec.subnet)
 
 
-def _removes_held(pool: Pool, spec: PoolSpec) -> Refusal | None:
+def _removes_held(state: State, pool: Pool, spec: PoolSpec) -> Refusal | None:
     addresses = usable(spec)
     removed = min((a for a in pool.taken if not contains(addresses, a)), default=None)
     if removed is None:
         return None
     text = format_ip(spec.ip_version, removed)
-    holder = pool.taken[removed]
+    holder = state.allocations.numbered(pool.taken[removed])
     field = "spec.excludeIPs" if spec.ips == pool.spec.ips else "spec.ips"
     message = f"{field}: would remove {text}, which pod {holder.pod} ({holder.id}) is using"
     return Refusal(Reason.ADDRESS_IN_USE, message, field, text)

@@ -109,7 +109,8 @@ def _held_in_spite(state: State, name: str) -> Iterator[Allocation]:
     if spec is not None:
         intervals = parse_ranges(spec.ips, spec.ip_version)
         for pool, part in _parts(state, spec, intervals):
-            yield from (pool.taken[address] for address in sorted(members(pool.taken, part)))
+            held = sorted(members(pool.taken, part))
+            yield from (state.allocations.numbered(pool.taken[address]) for address in held)
 
 
 def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Refusal:
@@ -129,7 +130,8 @@ def allocations(state: State, query: AllocationsWhere) -> list[Allocation] | Ref
     elif query.reservation:
         found = _held_in_spite(state, query.reservation)
     elif query.pool:
-        found = state.pools[query.pool].taken.values() if query.pool in state.pools else ()
+        numbers = state.pools[query.pool].taken.values() if query.pool in state.pools else ()
+        found = map(state.allocations.numbered, numbers)
     else:
         found = state.allocations.all()
     return [a for a in found if a is not None and _matches(a, query)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -70,7 +69,7 @@ class View:
     random: Callable[[], float]
 
     @classmethod
-    def of(cls, api: Api, random: Callable[[], float], interval_s: float = math.inf) -> View:
+    def of(cls, api: Api, interval_s: float, random: Callable[[], float]) -> View:
         """Of the cluster that an API server tells of; what is older than that is listed anew.
 
         What a watch wrongly says is there is never read directly, and would be kept for ever.

@@ -43,7 +43,8 @@ def pool_status(state: State, name: str) -> dict[str, Any]:
     if pool is None:
         return {}
     version, taken = pool.spec.ip_version, pool.taken
-    entries = ((format_ip(version, a), _holder(taken[a])) for a in sorted(taken))
+    of = state.allocations.numbered
+    entries = ((format_ip(version, a), _holder(of(taken[a]))) for a in sorted(taken))
     text, left_out = _map(entries, len(pool.taken))
     return _cut("allocatedIPs", left_out) | {
         "totalIPCount": _count(pool.total),

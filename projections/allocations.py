@@ -258,6 +258,10 @@ class Allocations:
             return None
         return found if found is not None and found.id == allocation_id else None
 
+    def numbered(self, number: int) -> Allocation:
+        """The live allocation of a number that a pool has as taken."""
+        return self._by_number[number]
+
     def of(self, identity: Identity) -> Allocation | None:
         """The live allocation that belongs to an identity."""
         uid, interface = identity
@@ -307,7 +311,8 @@ class Allocations:
         if self._of_pod.setdefault(uid, number) != number:
             assert self.of(allocation.identity) is None, "invariant 8"
             enter(self._of_pod, uid, number)
-        self._by_number[number] = allocation
+        same = self._by_number.setdefault(number, allocation)
+        assert same is allocation, "a number is given once"
         if self._keys is not None:
             self._keys.enter(allocation)
 

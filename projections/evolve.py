@@ -169,13 +169,15 @@ def _addresses_allocated(state: State, event: AddressesAllocated, at: Moment) ->
     allocation = _allocated(state, event, at)
     pools = state.pools
     for held in allocation.addresses:
-        pools[held.terms.pool].take(held.value, allocation)
+        pools[held.terms.pool].take(held.value, allocation.number)
 
 
 def _allocation_imported(state: State, event: AllocationImported, at: Moment) -> None:
     allocation = _allocated(state, event, at)
     for held in allocation.addresses:
-        state.pools[held.terms.pool].adopt(held.value, allocation)
+        pool = state.pools[held.terms.pool]
+        pool.adopt(held.value, allocation.number)
+        pool.held += allocation.is_held
 
 
 def _allocated(
@@ -238,9 +240,9 @@ def _addresses_held(state: State, event: AddressesHeld, at: Moment) -> None:
 
 def _changed(state: State, old: Allocation, new: Allocation, at: Moment) -> None:
     """An allocation has another form, and its old attachment is over."""
-    pools = state.pools
-    for held in new.addresses:
-        pools[held.terms.pool].replace_holder(held.value, old, new)
+    if not old.sandbox or not new.sandbox:
+        for held in new.addresses:
+            state.pools[held.terms.pool].held += new.is_held - old.is_held
     if old.sandbox:
         state.ended.end((old.sandbox, old.common.interface), at.time)
 
@@ -265,7 +267,10 @@ def _addresses_released(state: State, event: AddressesReleased, at: Moment) -> N
     interface, pools = allocation.common.interface, state.pools
     identity = allocation.pod_uid, interface
     for held in allocation.addresses:
-        pools[held.terms.pool].give_back(held.value, identity)
+        pool = pools[held.terms.pool]
+        pool.give_back(held.value, identity)
+        if not allocation.sandbox:
+            pool.held -= 1
     if allocation.sandbox and event.reason != ReleaseReason.CONFLICT:
         state.ended.end((allocation.sandbox, interface), at.time)  # else it goes on with the next
 

@@ -71,7 +71,6 @@ class Released(Block, frozen=True):
     addresses: Numbers
     uids: list[str]
     interfaces: Column[str]
-    is_last: list[bool]
 
 
 class Ended(Block, frozen=True):
@@ -163,11 +162,9 @@ def _blocks(frozen: Frozen) -> Iterator[AnyBlock]:
 
 
 def _released(pool: FrozenPool) -> Iterator[Released]:
-    stale = frozenset(pool.stale)
     for addresses, lasts in zip(_parts(pool.released), _parts(pool.last_of), strict=True):
         uids, interfaces = zip(*lasts, strict=True)
-        is_last = [address not in stale for address in addresses]
-        yield Released(numbers(addresses), list(uids), column(interfaces), is_last)
+        yield Released(numbers(addresses), list(uids), column(interfaces))
 
 
 def _parts(rows: Sequence[T]) -> Iterator[Sequence[T]]:

@@ -3,10 +3,10 @@
 Theory of operation. The addresses of a pool are the intervals `usable`. Some of them may be
 `reserved` (SpiderReservedIP): whoever holds one keeps it, but it is not given out. Each of the
 others is in one of three places: `taken` (held by an allocation), `fresh` (never used in this
-lap: intervals, ascending) or `released` (in order of release). The next address is the asker's
-own last one if it is still released, else the first fresh one, else the one released longest ago.
-Since `fresh` goes first and `released` is a queue, an address inside its reuse hold is given to
-somebody else only when the pool has no other (DESIGN section 6).
+lap: intervals, ascending) or `released` (projections/released.py: in order of release). The next
+address is the asker's own last one if it is still released, else the first fresh one, else the
+one released longest ago. Since `fresh` goes first and `released` is a queue, an address inside
+its reuse hold is given to somebody else only when the pool has no other (DESIGN section 6).
 
 A pool far larger than its use would remember every address it ever gave out, so `released`
 keeps the newest RELEASED_MAX; older ones are forgotten, and found again as the fresh addresses
@@ -20,14 +20,13 @@ from __future__ import annotations
 
 import copy
 from bisect import bisect_right
-from collections import OrderedDict
 from typing import NamedTuple
 
 import msgspec
 
 from ipledger.events.addresses import BITS
 from ipledger.events.facts import PoolSpec
-from ipledger.projections.allocations import Allocation, Identity, Terms
+from ipledger.projections.allocations import Identity, Terms
 from ipledger.projections.ranges import (
     Interval,
     Intervals,
@@ -40,16 +39,13 @@ from ipledger.projections.ranges import (
     usable,
     without,
 )
-
-RELEASED_MAX = 65_536
-"""How many released addresses a pool remembers in order; 30 s at 2,000 releases a second."""
+from ipledger.projections.released import Released
 
 
 class FrozenPool(NamedTuple):
     """What a pool holds besides its allocations, as it was at a moment.
 
-    `last_of` are the identities that had the `released` addresses, one each; those that are
-    `stale` are not the last ones that their identities had.
+    `last_of` are the identities that had the `released` addresses, one each.
     """
 
     spec: PoolSpec
@@ -57,21 +53,20 @@ class FrozenPool(NamedTuple):
     fresh: list[Interval]
     released: list[int]
     last_of: list[Identity]
-    stale: list[int]
 
 
 class Pool:
     """The state of a pool. Changed only by `evolve`; `decide` reads it.
 
-    `terms` are those of an address that is allocated now. `held` is how many of `taken` are kept
-    for the next pod in a place. A pool that is `terminating` gives out nothing any more, and goes
+    `taken` leads from addresses to the numbers of the allocations that hold them. `terms` are those
+    of an address that is allocated now. `held` is how many of `taken` are kept for the next pod in
+    a place. A pool that is `terminating` gives out nothing any more, and goes
     with the last address that it holds. `reserved` are the reserved addresses among `usable`,
     `reserved_free` how many of them nobody holds.
     """
 
     __slots__ = (
         "_fresh",
-        "_last_of",
         "_released",
         "held",
         "reserved",
@@ -85,11 +80,10 @@ class Pool:
     )
 
     def __init__(self, spec: PoolSpec, reserved: Intervals = ()) -> None:
-        self.taken: dict[int, Allocation] = {}
+        self.taken: dict[int, int] = {}
         self.held = 0
         self.terminating = False
-        self._released: OrderedDict[int, Identity] = OrderedDict()
-        self._last_of: dict[Identity, int] = {}
+        self._released = Released()
         self.define(spec, reserved)
 
     def define(self, spec: PoolSpec, reserved: Intervals = ()) -> None:
@@ -107,7 +101,7 @@ class Pool:
         self.reserved_free = size(self.reserved) - len(members(self.taken, self.reserved))
         available = minus(self.usable, self.reserved)
         for address in [a for a in self._released if not contains(available, a)]:
-            self._unrelease(address)
+            self._released.remove(address)
         self._fresh: list[Interval] = without(available, [*self.taken, *self._released])
 
     def redefine(self, spec: PoolSpec, reserved: Intervals) -> None:
@@ -124,7 +118,7 @@ class Pool:
     def drafted(self, spec: PoolSpec, reserved: Intervals) -> Pool:
         """What the pool would be with another specification, as an object of its own."""
         mine = copy.copy(self)
-        mine._released, mine._last_of = self._released.copy(), dict(self._last_of)
+        mine._released = self._released.copied()
         mine.define(spec, reserved)
         return mine
 
@@ -138,7 +132,7 @@ class Pool:
         self.reserved_free += size(gone) - len(members(self.taken, gone))
         self.reserved_free -= size(back) - len(held_back)
         for address in members(self._released, gone):
-            self._unrelease(address)
+            self._released.remove(address)
         fresh = minus(tuple(self._fresh), gone)
         self._fresh = list(merged((*fresh, *without(back, held_back))))
         self._begin_lap()
@@ -150,26 +144,22 @@ class Pool:
 
     def choose(self, identity: Identity) -> int | None:
         """The address that `identity` gets next, None when the pool is exhausted."""
-        own = self._last_of.get(identity)
+        own = self._released.last_of(identity)
         if own is not None:
             return own
-        if self._fresh:
-            return self._fresh[0][0]
-        return next(iter(self._released), None)
+        return self._fresh[0][0] if self._fresh else self._released.oldest
 
     def can_take(self, address: int) -> bool:
         """Whether this very address could be given out now."""
         inside = contains(self.usable, address) and not contains(self.reserved, address)
         return inside and address not in self.taken
 
-    def take(self, address: int, allocation: Allocation) -> None:
-        """An allocation holds the address from here on."""
-        holder = self.taken.setdefault(address, allocation)
-        assert holder is allocation, "invariant 1: one holder"
-        identity = self._released.pop(address, None)
-        if identity is not None:
-            self._forget_last(identity, address)
-        elif not self._take_fresh(address):
+    def take(self, address: int, number: int) -> None:
+        """The allocation of that number holds the address from here on."""
+        taken = self.taken
+        assert address not in taken, "invariant 1: one holder"
+        taken[address] = number
+        if not self._take_fresh(address) and not self._released.remove(address):
             self._must_have_forgotten(address)
         if not self._fresh and not self._released:
             self._begin_lap()
@@ -179,51 +169,29 @@ class Pool:
         assert contains(self.usable, address), "invariant 2: inside its pool"
         assert not contains(self.reserved, address), "invariant 1: a reserved address is not given"
 
-    def adopt(self, address: int, allocation: Allocation) -> None:
-        """Like `take`, of an address that was given out elsewhere: it may be reserved, or held."""
+    def adopt(self, address: int, number: int) -> None:
+        """Like `take`, of an address that was given out elsewhere: it may be reserved."""
         if contains(self.reserved, address):
             assert address not in self.taken, "invariant 1: one holder"
-            self.taken[address] = allocation
+            self.taken[address] = number
             self.reserved_free -= 1
         else:
-            self.take(address, allocation)
-        self.held += allocation.is_held
-
-    def replace_holder(self, address: int, before: Allocation, allocation: Allocation) -> None:
-        """The allocation that holds the address has a new form."""
-        taken = self.taken
-        assert taken[address] is before
-        taken[address] = allocation
-        self.held += (not allocation.sandbox) - (not before.sandbox)
+            self.take(address, number)
 
     def give_back(self, address: int, identity: Identity) -> None:
         """Nobody holds the address from here on; `identity` was the last."""
-        if not self.taken.pop(address).sandbox:
-            self.held -= 1
+        del self.taken[address]
         if not contains(self.usable, address):
             return
         if self.reserved and contains(self.reserved, address):
             self.reserved_free += 1
             return
-        released = self._released
-        released[address] = identity
-        self._last_of[identity] = address
-        if len(released) > RELEASED_MAX:
-            self._unrelease(next(iter(released)))
-            self._begin_lap()
+        self._released.add(address, identity)
 
     def _begin_lap(self) -> None:
         """Find the forgotten addresses again once fresh and released are both used up."""
         if not self._fresh and not self._released and self.free:
             self._fresh = without(minus(self.usable, self.reserved), self.taken)
-
-    def _unrelease(self, address: int) -> None:
-        self._forget_last(self._released.pop(address), address)
-
-    def _forget_last(self, identity: Identity, address: int) -> None:
-        last = self._last_of.pop(identity, address)
-        if last != address:  # it has given back another one since
-            self._last_of[identity] = last
 
     def _take_fresh(self, address: int) -> bool:
         """Take an address out of the fresh ones, if it is among them."""
@@ -243,18 +211,13 @@ class Pool:
 
     def frozen(self) -> FrozenPool:
         """The pool as it is now, but for what is taken, which allocations tell."""
-        stale: list[int] = []
-        if len(self._last_of) < len(self._released):
-            last_of = self._last_of
-            stale = [a for a, identity in self._released.items() if last_of.get(identity) != a]
-        released = list(self._released)
+        released = self._released
         return FrozenPool(
             self.spec,
             self.terminating,
             list(self._fresh),
-            released,
-            list(self._released.values()),
-            stale,
+            list(released),
+            list(released.values()),
         )
 
     @classmethod
@@ -264,13 +227,10 @@ class Pool:
         pool._fresh = fresh
         return pool
 
-    def restore_released(self, address: int, identity: Identity, *, is_last: bool) -> None:
+    def restore_released(self, address: int, identity: Identity) -> None:
         """The next of the released addresses, in order."""
-        self._released[address] = identity
-        if is_last:
-            self._last_of[identity] = address
+        self._released.add(address, identity)
 
     def settle(self) -> None:
         """Count again, now that all that is taken was put into `taken`."""
-        self.held = sum(1 for allocation in self.taken.values() if allocation.is_held)
         self.reserved_free = size(self.reserved) - len(members(self.taken, self.reserved))

@@ -80,9 +80,8 @@ class Filling:
     def _released(self, block: Released) -> None:
         assert self._pool is not None, "released addresses come behind their pool"
         identities = zip(block.uids, block.interfaces.rows(), strict=True)
-        rows = zip(block.addresses.rows(), identities, block.is_last, strict=True)
-        for address, identity, is_last in rows:
-            self._pool.restore_released(address, identity, is_last=is_last)
+        for address, identity in zip(block.addresses.rows(), identities, strict=True):
+            self._pool.restore_released(address, identity)
 
     def _live(self, block: Live) -> None:
         pools = self._state.pools
@@ -90,7 +89,9 @@ class Filling:
         self._state.allocations.restore(allocations)
         for allocation in allocations:
             for held in allocation.addresses:
-                pools[held.terms.pool].taken[held.value] = allocation
+                pool = pools[held.terms.pool]
+                pool.taken[held.value] = allocation.number
+                pool.held += allocation.is_held
 
     def finish(self) -> None:
         """Make again what follows from the rest."""

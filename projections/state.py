@@ -69,7 +69,8 @@ class State:
     def holder(self, ip_version: int, address: int) -> Allocation | None:
         """Who holds an address."""
         pool = self.pool_of(ip_version, address)
-        return pool.taken.get(address) if pool else None
+        number = pool.taken.get(address) if pool else None
+        return None if number is None else self.allocations.numbered(number)
 
     def pool_of(self, ip_version: int, address: int) -> Pool | None:
         """The pool that an address belongs to; there is one at most (invariant 3)."""

@@ -12,16 +12,17 @@ from support.apiserver.errors import StatusError
 from support.collecting import NAMESPACE, Field
 from support.moved import moved
 
-from ipledger.engine.commands import ApplyApplication, Release
+from ipledger.engine.commands import ApplyApplication, ApplySubnet, Release
 from ipledger.engine.metrics import table
 from ipledger.events.clock import parse_time
-from ipledger.events.facts import Application, Owner
+from ipledger.events.facts import Application, Owner, SubnetSpec
 from ipledger.events.types import AddressesReleased
 from ipledger.gc import metrics
 from ipledger.gc.applications import known_applications
 from ipledger.gc.report import Outcome, Report
 
 UID = "0b1c2d3e-0000-4000-8000-000000000009"
+FORBIDDEN = StatusError("Forbidden", "pods is forbidden")
 CART = Owner("apps/v1", "StatefulSet", "cart", UID)
 
 
@@ -155,7 +156,34 @@ async def test_what_is_kept_for_a_stateful_sets_next_pod_stays(field: Field) -> 
     assert report.counts["keep", "place-exists"] == 2
 
 
-async def test_an_application_that_is_gone_goes_with_its_holds_and_its_pool(field: Field) -> None:
+async def test_an_auto_pool_goes_with_its_application_once_the_last_leak_in_it_is_freed(
+    field: Field,
+) -> None:
+    """The Deployment and its pod go while nobody looks, and no DEL comes."""
+    await field.engine.apply(
+        ApplySubnet(subnet=SubnetSpec("s", 4, "10.2.0.0/16", ("10.2.0.1-10.2.0.99",)))
+    )
+    asks = {"ipam.spidernet.io/subnet": '{"ipv4":["s"]}'}
+    told = Application("apps/v1", "Deployment", NAMESPACE, "web", UID, annotations=asks)
+    await field.engine.apply(ApplyApplication(application=told))
+    [pool] = [row.name for row in (await field.engine.pools()).pools if row.subnet == "10.2.0.0/16"]
+    field.pod("other")
+    owner = Owner("apps/v1", "Deployment", "web", UID)
+    row = await field.add(field.pod("web-1"), owner=owner, annotations=asks)
+    assert [address.pool for address in row.addresses] == [pool]
+    field.delete("web-1")
+    field.clock.pass_seconds(60)
+    collector = field.collector()
+
+    await field.compare(collector)
+    field.clock.pass_seconds(60)
+    report = await collector.compare()
+
+    assert report.applications == [f"Deployment {NAMESPACE}/web"]
+    assert (await field.engine.pools(pool)).pools == ()
+
+
+async def test_an_application_that_is_gone_goes_with_its_holds(field: Field) -> None:
     gone = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", UID, replicas=2)
     await field.engine.apply(ApplyApplication(application=gone))
     by_hand = Application("apps/v1", "StatefulSet", NAMESPACE, "manual", replicas=2)
@@ -256,6 +284,19 @@ async def test_an_application_under_its_name_with_another_uid_is_left_to_the_con
     assert (await field.compare()).applications == []
 
 
+async def test_an_application_that_a_list_leaves_out_is_asked_for_before_it_goes(
+    field: Field,
+) -> None:
+    made = field.server.create("apps/v1", "statefulsets", {"metadata": {"name": "cart"}}, NAMESPACE)
+    told = Application("apps/v1", "StatefulSet", NAMESPACE, "cart", made["metadata"]["uid"])
+    await field.engine.apply(ApplyApplication(application=told))
+    field.pod("other")
+    empty: dict[str, Any] = {"metadata": {"resourceVersion": "1"}, "items": []}
+    field.server.faults.append(Fault("list", "statefulsets", times=9, answer=empty))
+    assert (await field.compare(sure=True)).applications == []
+    assert [a.name for a in (await known_applications(field.engine)).values()] == ["cart"]
+
+
 async def test_an_application_of_a_kind_that_cannot_be_listed_stays(field: Field) -> None:
     told = Application("apps.kruise.io/v1", "CloneSet", NAMESPACE, "app", UID)
     await field.engine.apply(ApplyApplication(application=told))
@@ -346,10 +387,11 @@ async def test_an_answer_that_is_not_the_pod_is_not_taken_for_a_pod_that_replace
     assert await field.held() == ["late"]
 
 
-async def test_a_pod_that_must_not_be_read_keeps_its_address_and_no_other_pod_does(
-    field: Field,
+@pytest.mark.parametrize("how", [{"error": FORBIDDEN}, {"answer": {}}], ids=["forbidden", "odd"])
+async def test_a_pod_that_cannot_be_read_keeps_its_address_and_no_other_pod_does(
+    field: Field, how: dict[str, Any]
 ) -> None:
-    """Nor does one that nobody can read. More of them than are read at once."""
+    """There are more of them than are read at once."""
     field.pod("other")
     hidden = [field.pod(f"hidden-{number:02}") for number in range(40)]
     for pod in hidden:
@@ -357,14 +399,108 @@ async def test_a_pod_that_must_not_be_read_keeps_its_address_and_no_other_pod_do
         field.delete(pod.name)
     await field.zombies(3)
     field.clock.pass_seconds(60)
-    error = StatusError("Forbidden", "pods is forbidden")
     field.server.faults.append(
-        Fault("get", "pods", times=99, error=error, when=lambda call: "hidden" in call.name)
+        Fault("get", "pods", times=99, when=lambda call: "hidden" in call.name, **how)
     )
     report = await field.compare(field.collector(count_max=100))
     assert report.outcomes(Outcome.FREED) == 3
     assert await field.held() == [pod.name for pod in hidden]
     assert report.outcomes(Outcome.UNCONFIRMED) == 40
+
+
+async def test_a_failed_read_ends_the_look_for_those_that_were_not_asked_for_yet(
+    field: Field,
+) -> None:
+    field.pod("other")
+    await field.zombies(40)
+    field.clock.pass_seconds(60)
+    gate = asyncio.Event()
+    error = StatusError("ServiceUnavailable", "not now")
+    field.server.faults += [
+        Fault("get", "pods", error=error),
+        Fault("get", "pods", times=31, gate=gate),
+    ]
+    comparing = asyncio.create_task(field.compare(field.collector(count_max=100)))
+    await field.server.until(lambda server: server.count("get", "pods") == 32)
+    gate.set()
+    report = await comparing
+    assert (report.outcomes(Outcome.FREED), report.outcomes(Outcome.UNCONFIRMED)) == (31, 9)
+
+
+async def test_a_node_that_is_heard_again_since_the_watch_told_is_believed(field: Field) -> None:
+    field.pod("other")
+    await field.add(field.pod("web"))
+    path = f"/api/v1/namespaces/{NAMESPACE}/pods/web"
+    await field.api.call("DELETE", path, {"gracePeriodSeconds": 1})
+    field.clock.pass_seconds(60)
+    field.node("n1", ready="Unknown")
+    collector = field.collector()
+    await collector.view.sync(30)
+    field.node("n1")
+    report = await collector.compare()
+    assert outcomes(report) == {"web": "spared"}
+    assert await field.held() == ["web"]
+
+
+async def test_an_evicted_pod_whose_status_has_no_time_is_freed_a_grace_after_it_was_seen(
+    field: Field,
+) -> None:
+    await field.add(field.pod("web"))
+    field.status("web", phase="Failed", reason="Evicted")
+    field.clock.pass_seconds(60)
+    collector = field.collector()
+    assert outcomes(await field.compare(collector)) == {"web": "later"}
+    field.clock.pass_seconds(29)
+    assert outcomes(await collector.compare()) == {"web": "later"}
+    field.clock.pass_seconds(2)
+    assert outcomes(await collector.compare()) == {"web": "freed"}
+
+
+async def test_an_allocation_is_as_young_as_its_last_sandbox(field: Field) -> None:
+    field.pod("other")
+    pod = field.pod("web")
+    await field.add(pod)
+    field.clock.pass_seconds(60)
+    await field.add(pod)
+    field.delete("web")
+    report = await field.compare()
+    assert [(f.reason, f.outcome) for f in report.findings] == [("young", "later")]
+
+
+async def test_a_sandbox_that_came_since_the_pod_was_read_keeps_the_address(field: Field) -> None:
+    """The release names the sandbox that was judged."""
+    field.pod("other")
+    pod = field.pod("web")
+    await field.add(pod)
+    field.status("web", phase="Running", podIPs=[])
+    collector = field.collector(min_age_s=0, running_without_ips=True)
+    gate = asyncio.Event()
+    field.server.faults.append(Fault("get", "pods", gate=gate))
+    await collector.view.sync(30)
+    comparing = asyncio.create_task(collector.compare())
+    await field.server.until(lambda server: server.count("get", "pods") == 1)
+    await field.add(pod)
+    gate.set()
+    report = await comparing
+    assert [(f.outcome, f.detail.split(":")[0]) for f in report.findings] == [
+        ("refused", "SandboxChanged")
+    ]
+    assert await field.held() == ["web"]
+
+
+async def test_of_two_interfaces_the_one_that_had_its_del_is_gone_and_the_other_is_freed(
+    field: Field,
+) -> None:
+    field.pod("other")
+    pod = field.pod("web")
+    sandbox = (await field.add(pod)).sandbox
+    await field.add(pod, "net1")
+    await field.engine.release(Release(sandbox=sandbox, interface="eth0", node="n1"))
+    field.delete("web")
+    field.clock.pass_seconds(60)
+    report = await field.compare()
+    assert [(f.interface, f.outcome) for f in report.findings] == [("net1", "freed")]
+    assert await field.held() == []
 
 
 async def test_a_pods_node_is_the_one_that_its_object_names(field: Field) -> None:

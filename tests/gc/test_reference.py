@@ -39,6 +39,10 @@ def test_flags_that_are_not_given_are_the_defaults_of_the_settings() -> None:
     assert CollectorFlags().settings() == DEFAULT
 
 
+def test_the_interval_is_what_was_asked_for() -> None:
+    assert CollectorFlags(interval=5.0).settings().interval_s == 5.0
+
+
 @pytest.mark.parametrize("outcome", Outcome)
 def test_each_outcome_is_on_the_page(outcome: Outcome) -> None:
     assert f"`{outcome}`" in PAGE

@@ -29,7 +29,7 @@ class CollectorMachine(Machine):
         """See `Machine`."""
         client = WitnessedClient(process.connection, REALM, timeout_s=5.0, random=random)
         client.witness = self.witness
-        view = View.of(SimulatedApi(self.server), random.random, self.settings.interval_s)
+        view = View.of(SimulatedApi(self.server), self.settings.interval_s, random.random)
         collector = Collector(client, view, self.settings, process.clock, self._on_report)
         process.spawn(collector.run())
 

@@ -85,8 +85,8 @@ def an_address_is_given_twice() -> Patch:
     def choose(self: pool.Pool, identity: Identity) -> int | None:
         return self.usable[0][0] if self.usable else None
 
-    def take(self: pool.Pool, address: int, allocation: Allocation) -> None:
-        self.taken[address] = allocation
+    def take(self: pool.Pool, address: int, number: int) -> None:
+        self.taken[address] = number
 
     def give_back(self: pool.Pool, address: int, identity: Identity) -> None:
         self.taken.pop(address, None)

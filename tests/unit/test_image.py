@@ -23,6 +23,7 @@ from ipledger.projections.fold import Fold
 from ipledger.projections.image import BLOCK_ROWS
 from ipledger.projections.name_index import NameIndex
 from ipledger.projections.pool import Pool
+from ipledger.projections.released import Released
 from ipledger.projections.shared import Shared
 from ipledger.projections.state import State
 
@@ -43,7 +44,8 @@ IMAGED: dict[type, set[str]] = {
         "reservations",
         "subnets",
     },
-    Pool: {"_fresh", "_last_of", "_released", "spec", "taken", "terminating"},
+    Pool: {"_fresh", "_released", "spec", "taken", "terminating"},
+    Released: set(),
     Allocations: {"_by_number"},
     EndedAttachments: {"_order"},
     NameIndex: set(),
@@ -59,7 +61,8 @@ MADE_AGAIN: dict[type, set[str]] = {
     State: {"directory", "reserved", "shared"},
     Pool: {"held", "reserved", "reserved_free", "terms", "total", "usable"},
     Allocations: {"_keys", "_of_pod"},
-    EndedAttachments: {"_ended_at"},
+    Released: {"_by_identity", "_gaps", "_order"},
+    EndedAttachments: {"_ended_at", "_newest", "_newest_at"},
     NameIndex: {"names"},
     Shared: set(),
 }

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-from itertools import count
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from support.text import pool_spec
 
-from ipledger.projections.allocations import Allocation, Common, Identity
+from ipledger.projections.allocations import Identity
 from ipledger.projections.pool import Pool
 from ipledger.projections.ranges import Intervals, contains, merged
 
 BASE = 0x0A000000
-_numbers = count(1)
+_identities: dict[int, Identity] = {}
+"""Whose each allocation is, by its number."""
 
 
 def pool(text: str) -> Pool:
     return Pool(pool_spec(f"a 10.0.0.0/8 version=4 {text}"))
-
-
-def allocation(identity: Identity) -> Allocation:
-    return Allocation(
-        number=next(_numbers),
-        pod_name=identity[0],
-        pod_uid=identity[0],
-        node="n1",
-        sandbox="s1",
-        common=Common("ns", None, identity[1], "", 0, ()),
-        addresses=(),
-        sequence=1,
-        index=0,
-        since=0,
-        bound=0,
-    )
 
 
 def take(pool: Pool, name: str) -> int | None:
@@ -43,13 +26,18 @@ def take(pool: Pool, name: str) -> int | None:
     address = pool.choose(identity)
     if address is None:
         return None
-    pool.take(address, allocation(identity))
+    pool.take(address, numbered(identity))
     return address - BASE
 
 
+def numbered(identity: Identity) -> int:
+    number = len(_identities) + 1
+    _identities[number] = identity
+    return number
+
+
 def give_back(pool: Pool, address: int) -> None:
-    held = pool.taken[address + BASE]
-    pool.give_back(address + BASE, held.identity)
+    pool.give_back(address + BASE, _identities[pool.taken[address + BASE]])
 
 
 def takes(pool: Pool, names: str) -> list[int | None]:
@@ -123,24 +111,24 @@ def test_taking_a_held_address_breaks_invariant_1() -> None:
     one = pool("ips=10.0.0.1")
     take(one, "a")
     with pytest.raises(AssertionError, match="invariant 1"):
-        one.take(BASE + 1, allocation(("b", "eth0")))
+        one.take(BASE + 1, numbered(("b", "eth0")))
 
 
 def test_taking_an_address_that_is_not_the_pools_breaks_invariant_2() -> None:
     with pytest.raises(AssertionError, match="invariant 2"):
-        pool("ips=10.0.0.1").take(BASE + 2, allocation(("b", "eth0")))
+        pool("ips=10.0.0.1").take(BASE + 2, numbered(("b", "eth0")))
 
 
 def test_an_address_that_was_not_next_can_be_taken_and_is_not_given_again() -> None:
     one = pool("ips=10.0.0.1-10.0.0.5")
-    one.take(BASE + 3, allocation(("x", "eth0")))
+    one.take(BASE + 3, numbered(("x", "eth0")))
     assert takes(one, "abcde") == [1, 2, 4, 5, None]
 
 
 def test_a_pool_remembers_the_newest_releases_and_finds_the_rest_on_its_next_lap(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("ipledger.projections.pool.RELEASED_MAX", 2)
+    monkeypatch.setattr("ipledger.projections.released.RELEASED_MAX", 2)
     one = pool("ips=10.0.0.1-10.0.0.5")
     takes(one, "abcde")
     for address in (4, 1, 2, 3, 5):
@@ -159,7 +147,7 @@ def test_however_little_a_pool_remembers_no_address_is_lost_or_given_twice(
 ) -> None:
     """Each number takes for a pod (even) or gives back something held (odd)."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("ipledger.projections.pool.RELEASED_MAX", released_max)
+        monkeypatch.setattr("ipledger.projections.released.RELEASED_MAX", released_max)
         one = pool("ips=10.0.0.1-10.0.0.3,10.0.0.6-10.0.0.8")
         held: set[int] = set()
         for move in moves:
@@ -229,7 +217,7 @@ def test_taking_a_reserved_address_breaks_invariant_1() -> None:
     one = pool("ips=10.0.0.1-10.0.0.2")
     one.reserve(((BASE + 1, BASE + 1),))
     with pytest.raises(AssertionError, match="invariant 1: a reserved address"):
-        one.take(BASE + 1, allocation(("a", "eth0")))
+        one.take(BASE + 1, numbered(("a", "eth0")))
 
 
 intervals = st.tuples(st.integers(0, 9), st.integers(0, 4)).map(
@@ -244,7 +232,7 @@ def test_whatever_is_reserved_in_between_no_address_is_lost_or_given_while_reser
 ) -> None:
     """A set is what is reserved from there on; a number takes (even) or gives back (odd)."""
     with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr("ipledger.projections.pool.RELEASED_MAX", released_max)
+        monkeypatch.setattr("ipledger.projections.released.RELEASED_MAX", released_max)
         one = pool("ips=10.0.0.1-10.0.0.3,10.0.0.6-10.0.0.8")
         reserved: Intervals = ()
         held: set[int] = set()
