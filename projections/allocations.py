@@ -18,7 +18,7 @@ from ipledger.events.facts import Address, Owner, Pod, Route
 from ipledger.events.position import Position
 from ipledger.projections.applications import ApplicationKey
 from ipledger.projections.fixed import KINDS, Place, keeper_of, name_in
-from ipledger.projections.numbers import Numbers, enter, index_of, numbers_of, strike
+from ipledger.projections.numbers import enter, index_of, numbers_of, strike
 
 _NUMBER_MAX = 2**63 - 1
 
@@ -177,12 +177,16 @@ def number_of(allocation_id: str) -> int:
 
 
 class _Keys:
-    """Sandboxes and places, and the numbers of the allocations that they lead to."""
+    """Pods, sandboxes and places, and the numbers of the allocations that they lead to."""
 
-    __slots__ = ("by_place", "of_sandbox")
+    __slots__ = ("by_place", "of_pod", "of_sandbox")
 
     def __init__(self, allocations: Collection[Allocation]) -> None:
         attached = [a for a in allocations if a.sandbox]
+        self.of_pod = index_of([a.pod_uid for a in allocations], [a.number for a in allocations])
+        if len(self.of_pod) < len(allocations):
+            identities = {a.identity for a in allocations}
+            assert len(identities) == len(allocations), "invariant 8"
         self.of_sandbox = index_of([a.sandbox for a in attached], [a.number for a in attached])
         self.by_place: dict[ApplicationKey, dict[tuple[str, str], int]] = {}
         for allocation in allocations:
@@ -190,12 +194,14 @@ class _Keys:
 
     def enter(self, allocation: Allocation) -> None:
         """Lead to an allocation."""
+        enter(self.of_pod, allocation.pod_uid, allocation.number)
         if allocation.sandbox:
             enter(self.of_sandbox, allocation.sandbox, allocation.number)
         self._enter_place(allocation)
 
     def leave(self, allocation: Allocation) -> None:
         """Lead to it no more."""
+        strike(self.of_pod, allocation.pod_uid, allocation.number)
         if allocation.sandbox:
             strike(self.of_sandbox, allocation.sandbox, allocation.number)
         self._leave_place(allocation)
@@ -206,6 +212,9 @@ class _Keys:
             strike(self.of_sandbox, old.sandbox, old.number)
         if new.sandbox:
             enter(self.of_sandbox, new.sandbox, new.number)
+        if new.pod_uid != old.pod_uid:
+            strike(self.of_pod, old.pod_uid, old.number)
+            enter(self.of_pod, new.pod_uid, new.number)
         if new.pod_name != old.pod_name:
             self._leave_place(old)
             self._enter_place(new)
@@ -232,15 +241,14 @@ class Allocations:
     """The live allocations. Every key leads to at most one (invariant 8).
 
     All keys lead to an allocation by its number, which stays the same when the allocation takes a
-    new form. Who decides asks by sandbox and place too: these keys are made when one is asked for
-    first, so that a fold of which only the outcome is wanted does without them (ADR 100).
+    new form. The other keys are made when one is asked for first, so that a fold of which only the
+    outcome is wanted does without them (ADR 100); who decides asks for each.
     """
 
-    __slots__ = ("_by_number", "_keys", "_of_pod")
+    __slots__ = ("_by_number", "_keys")
 
     def __init__(self) -> None:
         self._by_number: dict[int, Allocation] = {}
-        self._of_pod: Numbers = {}
         self._keys: _Keys | None = None
 
     def __len__(self) -> int:
@@ -265,11 +273,11 @@ class Allocations:
     def of(self, identity: Identity) -> Allocation | None:
         """The live allocation that belongs to an identity."""
         uid, interface = identity
-        return self._of_interface(self._of_pod.get(uid), interface)
+        return self._of_interface(self.keys.of_pod.get(uid), interface)
 
     def of_pod(self, uid: str) -> tuple[Allocation, ...]:
         """The live allocations of a pod, one an interface."""
-        return tuple([self._by_number[number] for number in numbers_of(self._of_pod, uid)])
+        return tuple([self._by_number[number] for number in numbers_of(self.keys.of_pod, uid)])
 
     def at(self, attachment: Attachment) -> Allocation | None:
         """The live allocation used by an attachment."""
@@ -300,20 +308,17 @@ class Allocations:
 
     @property
     def keys(self) -> _Keys:
-        """Sandboxes and places, as they are from here on."""
+        """Pods, sandboxes and places, as they are from here on."""
         if self._keys is None:
             self._keys = _Keys(self._by_number.values())
         return self._keys
 
     def add(self, allocation: Allocation) -> None:
         """Take a new allocation in. Its identity must have none (invariant 8)."""
-        number, uid = allocation.number, allocation.pod_uid
-        if self._of_pod.setdefault(uid, number) != number:
-            assert self.of(allocation.identity) is None, "invariant 8"
-            enter(self._of_pod, uid, number)
-        same = self._by_number.setdefault(number, allocation)
+        same = self._by_number.setdefault(allocation.number, allocation)
         assert same is allocation, "a number is given once"
         if self._keys is not None:
+            assert self.of(allocation.identity) is None, "invariant 8"
             self._keys.enter(allocation)
 
     def restore(self, allocations: Iterable[Allocation]) -> None:
@@ -322,15 +327,12 @@ class Allocations:
 
     def index(self) -> None:
         """Make every other key lead to what was restored."""
-        every = self._by_number.values()
-        self._of_pod = index_of([a.pod_uid for a in every], [a.number for a in every])
-        self._keys = _Keys(every)
+        self._keys = _Keys(self._by_number.values())
 
     def remove(self, allocation_id: str) -> Allocation:
         """Take an allocation out. It must be live (invariant 7)."""
         number = int(allocation_id[1:])
         allocation = self._by_number.pop(number)
-        strike(self._of_pod, allocation.pod_uid, number)
         if self._keys is not None:
             self._keys.leave(allocation)
         return allocation
@@ -350,9 +352,6 @@ class Allocations:
     ) -> tuple[Allocation, Allocation]:
         """Another pod has it from here on. Returns its old and its new form."""
         old = self._by_number[int(allocation_id[1:])]
-        if pod.uid != old.pod_uid:
-            strike(self._of_pod, old.pod_uid, old.number)
-            enter(self._of_pod, pod.uid, old.number)
         return old, self._change(old, pod.name, pod.uid, node, sandbox, now)
 
     def _change(

@@ -12,7 +12,7 @@ from ipledger.projections.allocations import Allocations
 from ipledger.projections.fence import EndedAttachments
 from ipledger.projections.shared import Shared
 
-LOOKED_UP = ("_by_identity", "_ended_at", "_of_pod", "auto", "by_place", "by_prefix", "of_sandbox")
+LOOKED_UP = ("_by_identity", "_ended_at", "auto", "by_place", "by_prefix", "of_pod", "of_sandbox")
 """Slots with mappings in which things are looked up by key, and whose order nothing depends on."""
 
 

@@ -88,3 +88,26 @@ def test_values_are_shared_up_to_a_limit() -> None:
         shared[f"other-{number}"]
     again = "node-" + str(1)
     assert shared[again] is again, "the first one was let go"
+
+
+def test_an_identity_that_holds_twice_is_found_when_one_is_asked_for_first() -> None:
+    live = Allocations()
+    live.add(allocation(1, "u1", "s1"))
+    live.add(allocation(2, "u1", "s2"))
+    with pytest.raises(AssertionError, match="invariant 8"):
+        live.of_pod("u1")
+
+
+def test_an_identity_that_would_hold_twice_is_found_at_once_from_then_on() -> None:
+    live = Allocations()
+    live.add(allocation(1, "u1", "s1"))
+    assert numbers(live, "u1") == [1]
+    with pytest.raises(AssertionError, match="invariant 8"):
+        live.add(allocation(2, "u1", "s2"))
+
+
+def test_a_number_is_given_once() -> None:
+    live = Allocations()
+    live.add(allocation(1, "u1", "s1"))
+    with pytest.raises(AssertionError, match="given once"):
+        live.add(allocation(1, "u1", "s2"))

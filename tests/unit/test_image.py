@@ -60,7 +60,7 @@ IMAGED: dict[type, set[str]] = {
 MADE_AGAIN: dict[type, set[str]] = {
     State: {"directory", "reserved", "shared"},
     Pool: {"held", "reserved", "reserved_free", "terms", "total", "usable"},
-    Allocations: {"_keys", "_of_pod"},
+    Allocations: {"_keys"},
     Released: {"_by_identity", "_gaps", "_order"},
     EndedAttachments: {"_ended_at", "_newest", "_newest_at"},
     NameIndex: {"names"},
