@@ -6,7 +6,7 @@ import contextlib
 import gc
 from collections.abc import Generator
 
-_THRESHOLDS = (50_000, 50, 50)
+_THRESHOLDS = (10_000, 50, 250)
 """Containers made and not freed, then how many collections of a generation for one of the next."""
 
 

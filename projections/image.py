@@ -117,7 +117,7 @@ class Frozen(NamedTuple):
 
     realm: Realm
     pools: list[FrozenPool]
-    ended: list[tuple[int, list[Attachment]]]
+    ended: list[tuple[int, Sequence[Attachment]]]
     refused: list[Identity]
     refusals: list[str]
     allocations: list[Allocation]
@@ -159,7 +159,7 @@ def _blocks(frozen: Frozen) -> Iterator[AnyBlock]:
     yield from map(_live, _parts(frozen.allocations))
 
 
-def _ended(ended: Sequence[tuple[int, list[Attachment]]]) -> Iterator[Ended]:
+def _ended(ended: Sequence[tuple[int, Sequence[Attachment]]]) -> Iterator[Ended]:
     rows = ((time, *attachment) for time, attachments in ended for attachment in attachments)
     while part := list(islice(rows, BLOCK_ROWS)):
         times, sandboxes, interfaces = zip(*part, strict=True)

@@ -13,7 +13,8 @@ RELEASED_MAX = 65_536
 _GAPS_MAX = 64
 """So many gaps are borne in any case; more, where there are as many addresses."""
 
-_ByIdentity: TypeAlias = dict[Identity, tuple[int, ...]]
+_ByIdentity: TypeAlias = dict[Identity, int | tuple[int, ...]]
+"""To an address, and to a tuple of them only where an identity had several."""
 
 
 class Released(dict[int, Identity]):
@@ -49,7 +50,7 @@ class Released(dict[int, Identity]):
     def last_of(self, identity: Identity) -> int | None:
         """The one that an identity released last."""
         found = self.by_identity.get(identity)
-        return None if found is None else found[-1]
+        return found[-1] if isinstance(found, tuple) else found
 
     @property
     def by_identity(self) -> _ByIdentity:
@@ -101,10 +102,16 @@ class Released(dict[int, Identity]):
 
 
 def _enter(index: _ByIdentity, identity: Identity, address: int) -> None:
-    index[identity] = (*index.get(identity, ()), address)
+    before = index.setdefault(identity, address)
+    if before != address:
+        index[identity] = (*_several(before), address)
 
 
 def _strike(index: _ByIdentity, identity: Identity, address: int) -> None:
-    rest = tuple([other for other in index.pop(identity) if other != address])
+    rest = [other for other in _several(index.pop(identity)) if other != address]
     if rest:
-        index[identity] = rest
+        index[identity] = tuple(rest) if len(rest) > 1 else rest[0]
+
+
+def _several(found: int | tuple[int, ...]) -> tuple[int, ...]:
+    return found if isinstance(found, tuple) else (found,)

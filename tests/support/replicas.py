@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Generator
@@ -10,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ipledger.engine.client import EngineClient
+from ipledger.engine.metrics import table
 from support.node import IPLEDGER, Operator, Runtime
 from support.program import Program, until
 
 TAKEOVER_TIMEOUT_S = 30.0
+_AGENT_READY = r"^ready socket=\S+ nats=\S+ http=(\S+)$"
 
 
 class EngineProgram(Program):
@@ -48,7 +51,15 @@ class AgentProgram(Runtime):
     def start(self) -> None:
         """Run it until it listens."""
         self.program.launch()
-        self.program.line(r"^ready socket=\S+ nats=\S+ http=\S+$")
+        self.program.line(_AGENT_READY)
+
+    def retries(self) -> int:
+        """How often it has asked an engine once more, by its metrics."""
+        url = self.program.line(_AGENT_READY)[1]
+        with urllib.request.urlopen(f"{url}/metrics", timeout=5) as answer:
+            text: str = answer.read().decode()
+        counted = re.findall(rf"^{table.CLIENT_RETRIES.name}{{.*}} (\S+)$", text, re.MULTILINE)
+        return int(sum(map(float, counted)))
 
 
 @dataclass

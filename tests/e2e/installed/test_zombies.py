@@ -28,9 +28,11 @@ from support.cluster.pods import (
 )
 from support.cluster.site import Site
 from support.program import until
+from support.replicas import AgentProgram
 
 POOL = pool("leaky", "10.83.0.0/16", "10.83.1.1-10.83.1.40", default=True)
 ELSEWHERE = host_local("10.74.0.0/16")
+ROUNDS = 4
 FORCED = ("--force", "--grace-period=0")
 
 
@@ -64,6 +66,15 @@ def until_collected(site: Site, namespace: str, pods: list[str], why: set[str]) 
         found = until(partial(site.collected, f"{namespace}/{pod}"), TIMEOUT_S, POLL_S)
         assert set(found) <= why
     assert holders(site).keys().isdisjoint(pods)
+
+
+def until_asked(agent: AgentProgram) -> None:
+    """Wait until a sleeping engine was asked for all that the shims wait for.
+
+    A shim waits before its agent has asked; each that it asked for, it asks for again and again.
+    """
+    before = agent.retries()
+    until(lambda: agent.retries() >= before + ROUNDS, 60)
 
 
 def holders(site: Site) -> dict[str, str]:
@@ -119,6 +130,7 @@ def test_an_add_that_failed_and_whose_del_failed_too(
     with engine_asleep(installed):
         kubectl.apply(on(node, deployment(namespace, "failed", 2)))
         until(lambda: node.waiting_calls() >= 2, 60)
+        until_asked(agent)
         agent.program.kill()
     try:
         # What the agent had asked for is given all the same, and nobody takes it.
