@@ -40,6 +40,8 @@ class Released(dict[int, Identity]):
         mine = Released()
         mine.update(self)
         mine._order.extend(self)
+        if self._by_identity is not None:
+            mine._by_identity = self._by_identity.copy()
         return mine
 
     @property

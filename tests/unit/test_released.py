@@ -14,6 +14,12 @@ A, B = ("a", "eth0"), ("b", "eth0")
 moves = st.lists(st.tuples(st.integers(0, 7), st.sampled_from([A, B])), max_size=80)
 
 
+def assert_last(released: Released, model: list[tuple[int, Identity]]) -> None:
+    for identity in (A, B):
+        own = [address for address, its in model if its == identity]
+        assert released.last_of(identity) == (own[-1] if own else None)
+
+
 @given(moves, st.booleans(), st.integers(0, 3))
 def test_whatever_is_added_and_removed_it_is_a_list_in_order_of_release(
     told: list[tuple[int, Identity]], asked_early: bool, gaps_max: int
@@ -33,10 +39,14 @@ def test_whatever_is_added_and_removed_it_is_a_list_in_order_of_release(
                 model.append((address, identity))
             assert list(released.items()) == model
             assert released.oldest == (model[0][0] if model else None)
-        for identity in (A, B):
-            own = [address for address, its in model if its == identity]
-            assert released.last_of(identity) == (own[-1] if own else None)
+        assert_last(released, model)
         assert list(released.copied().items()) == model
+        copied = released.copied()
+        for address in range(8):
+            if not copied.remove(address):
+                copied.add(address, A)
+        assert list(released.items()) == model
+        assert_last(released, model)
 
 
 def test_removing_what_is_not_in_changes_nothing() -> None:
